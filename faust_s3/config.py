@@ -1,0 +1,375 @@
+"""Settings: one frozen object, validated once.
+
+They come from keywords, from the environment and from a file, in this order: what the
+code says stands, the environment fills in what it leaves open, then the file, then the
+defaults. (Faust's own settings let the environment win; here two ``S3`` objects in one
+process would then share one bucket.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args, get_type_hints
+
+from faust_s3.exceptions import ClaimError, ConfigError
+from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ENV_PREFIX", "Config", "Prefix", "Settings", "load_config"]
+
+ENV_PREFIX: Final = "FAUST_S3_"
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+#: What a claim check costs is a round trip to the store, tens of milliseconds; below this
+#: size Kafka carries a record more cheaply, and four of them still fit one request.
+DEFAULT_THRESHOLD: Final = 256 * KIB
+#: A record is held whole in memory by producer and consumer.
+DEFAULT_MAX_PAYLOAD: Final = 1 * GIB
+#: Enough to hide 30 ms of latency behind an agent that takes 1 ms per record.
+DEFAULT_PREFETCH: Final = 32
+#: Memory per stream; with it a worker of a few agents stays small.
+DEFAULT_PREFETCH_BYTES: Final = 64 * MIB
+#: Requests in flight per worker. boto3 spends about 1 ms of CPU on each, so that 32 keep a
+#: core busy up to 30 ms of latency, and more threads only fight for the interpreter lock.
+DEFAULT_CONCURRENCY: Final = 32
+#: Several agents on one topic read the same payloads at almost the same time.
+DEFAULT_CACHE_BYTES: Final = 16 * MIB
+#: For senders outside agents: longer than a hiccup, shorter than a caller's own patience.
+DEFAULT_SEND_TIMEOUT: Final = 60.0
+DEFAULT_CONNECT_TIMEOUT: Final = 5.0
+#: Silence on a connection, not the length of a transfer.
+DEFAULT_READ_TIMEOUT: Final = 30.0
+#: One request with its whole body: 8 MiB at 140 kB/s.
+DEFAULT_REQUEST_TIMEOUT: Final = 60.0
+#: A hiccup is over at once; in an outage each waiting record asks every few seconds.
+DEFAULT_RETRY_BASE: Final = 0.1
+DEFAULT_RETRY_CAP: Final = 5.0
+
+_ON_BAD_CLAIM: Final = ("raise", "skip")
+_SSE: Final = ("AES256", "aws:kms")
+
+
+class Settings(TypedDict, total=False):
+    """Keywords of ``S3(...)``: each a field of :class:`Config`, sizes also as ``"256KiB"``."""
+
+    threshold: int | str
+    key_template: str
+    allow: tuple[str, ...] | list[str] | str
+    max_payload: int | str
+    on_bad_claim: str
+    prefetch: int
+    prefetch_bytes: int | str
+    cache_bytes: int | str
+    concurrency: int
+    send_timeout: float
+    connect_timeout: float
+    read_timeout: float
+    request_timeout: float
+    retry_base: float
+    retry_cap: float
+    region: str
+    profile: str
+    endpoint_url: str
+    path_style: bool
+    sse: str
+    sse_kms_key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A bucket and the first part of the keys in it.
+
+    Attributes:
+        bucket: Bucket name.
+        prefix: Segments without a slash at either end; empty for the whole bucket.
+    """
+
+    bucket: str
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, field: str, url: str) -> Prefix:
+        """Read ``s3://bucket/prefix``.
+
+        Raises:
+            ConfigError: If it is something else.
+        """
+        match = re.fullmatch(r"s3://([^/]{1,255})(?:/(.*))?", url)
+        if not match:
+            raise ConfigError(f"{field} {url!r} must be like s3://bucket/prefix")
+        bucket, path = match[1], (match[2] or "").rstrip("/")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", bucket):
+            raise ConfigError(
+                f"{field} {url!r} names the bucket {bucket!r}; bucket names have letters, "
+                "digits, '.', '-' and '_' and start with a letter or digit"
+            )
+        KeyTemplate(prefix=path)  # the grammar of prefixes stands there
+        return cls(bucket, path)
+
+    def holds(self, bucket: str, key: str) -> bool:
+        """Tell whether an object lies here, whole segments compared."""
+        return bucket == self.bucket and (not self.prefix or key.startswith(f"{self.prefix}/"))
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set. Sizes are bytes, times are seconds.
+
+    Credentials are not here: they come from boto3's own chain.
+
+    Attributes:
+        url: ``s3://bucket/prefix``, where payloads go.
+        threshold: Payloads larger than this many bytes go to the store.
+        key_template: Object key below the prefix, see ``docs/object-keys.md``.
+        allow: More ``s3://bucket/prefix`` that claims may name; others are refused.
+        max_payload: The most bytes of a payload, sent or received.
+        on_bad_claim: What becomes of a record whose claim can never be redeemed:
+            ``"raise"`` crashes the worker with its offset uncommitted, ``"skip"`` logs
+            and acknowledges it.
+        prefetch: Downloads that may run ahead of a stream.
+        prefetch_bytes: Bytes of payload that may run ahead of a stream.
+        cache_bytes: Bytes of payload kept for other agents on the same topic; 0: none.
+        concurrency: Requests in flight, and threads, per process.
+        send_timeout: How long a sender outside an agent waits for the store.
+        connect_timeout: For a connection to the store.
+        read_timeout: For the store's next bytes.
+        request_timeout: For one request with its body.
+        retry_base: Upper bound of the first pause between tries.
+        retry_cap: Upper bound of every pause between tries.
+        region: AWS region. Default: boto3's own.
+        profile: Profile in the AWS configuration files; it may assume a role.
+        endpoint_url: Another server than AWS.
+        path_style: ``host/bucket/key`` instead of ``bucket.host/key``.
+        sse: Server-side encryption, ``"AES256"`` or ``"aws:kms"``. Default: the bucket's.
+        sse_kms_key_id: KMS key for ``sse="aws:kms"``. Default: the bucket's.
+    """
+
+    url: str
+    threshold: int = DEFAULT_THRESHOLD
+    key_template: str = DEFAULT_TEMPLATE
+    allow: tuple[str, ...] = ()
+    max_payload: int = DEFAULT_MAX_PAYLOAD
+    on_bad_claim: str = "raise"
+    prefetch: int = DEFAULT_PREFETCH
+    prefetch_bytes: int = DEFAULT_PREFETCH_BYTES
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+    concurrency: int = DEFAULT_CONCURRENCY
+    send_timeout: float = DEFAULT_SEND_TIMEOUT
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT
+    read_timeout: float = DEFAULT_READ_TIMEOUT
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+    retry_base: float = DEFAULT_RETRY_BASE
+    retry_cap: float = DEFAULT_RETRY_CAP
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    path_style: bool = False
+    sse: str | None = None
+    sse_kms_key_id: str | None = None
+
+    home: Prefix = field(init=False, repr=False)
+    keys: KeyTemplate = field(init=False, repr=False)
+    trusted: tuple[Prefix, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("prefetch", "prefetch_bytes", "concurrency", "max_payload"):
+            self._require(name, getattr(self, name) >= 1, "must be at least 1")
+        for name in ("threshold", "cache_bytes"):
+            self._require(name, getattr(self, name) >= 0, "must not be negative")
+        for setting in fields(self):
+            if setting.type == "float":
+                value = getattr(self, setting.name)
+                self._require(setting.name, 0 < value < float("inf"), "must be positive seconds")
+        check_on_bad_claim(self.on_bad_claim)
+        self._require(
+            "max_payload", self.max_payload >= self.threshold, "must not be below threshold"
+        )
+        self._require(
+            "retry_cap", self.retry_cap >= self.retry_base, "must not be below retry_base"
+        )
+        self._require(
+            "sse", self.sse is None or self.sse in _SSE, f"must be one of {', '.join(_SSE)}"
+        )
+        self._require(
+            "sse_kms_key_id",
+            self.sse_kms_key_id is None or self.sse == "aws:kms",
+            "needs sse='aws:kms'",
+        )
+        home = Prefix.parse("url", self.url)
+        object.__setattr__(self, "home", home)
+        object.__setattr__(self, "keys", KeyTemplate(home.prefix, self.key_template))
+        object.__setattr__(
+            self, "trusted", (home, *(Prefix.parse("allow", url) for url in self.allow))
+        )
+
+    def _require(self, name: str, fulfilled: bool, rule: str) -> None:
+        if not fulfilled:
+            raise ConfigError(f"{name} {getattr(self, name)!r} {rule}")
+
+    def check_trusted(self, bucket: str, key: str) -> None:
+        """Refuse a claim for a place that is neither ours nor allowed.
+
+        Raises:
+            ClaimError: Naming the place and what is allowed.
+        """
+        if not any(prefix.holds(bucket, key) for prefix in self.trusted):
+            allowed = ", ".join(map(str, self.trusted))
+            raise ClaimError(
+                f"the claim names a place outside {allowed}", bucket=bucket, key=key
+            )
+
+
+def check_on_bad_claim(value: str) -> None:
+    """Raise ``ConfigError`` unless ``value`` is a policy for claims beyond redemption."""
+    if value not in _ON_BAD_CLAIM:
+        raise ConfigError(f"on_bad_claim {value!r} must be one of {', '.join(_ON_BAD_CLAIM)}")
+
+
+def load_config(
+    url: str | None = None,
+    settings: Settings | None = None,
+    *,
+    file: str | Path | None = None,
+    environ: Mapping[str, str] = MappingProxyType(os.environ),
+    env_prefix: str = ENV_PREFIX,
+) -> Config:
+    """Gather settings from keywords, environment and file.
+
+    Args:
+        url: Keyword ``url``.
+        settings: The other keywords.
+        file: YAML or JSON file of settings. Default: ``<env_prefix>CONFIG``, if set.
+        environ: The environment.
+        env_prefix: What its variables start with; the rest is a field's name in capitals.
+
+    Raises:
+        ConfigError: If a setting is unknown or wrong, or ``url`` is nowhere.
+    """
+    given: dict[str, Any] = dict(settings or {})
+    if url is not None:
+        given["url"] = url
+    variables: dict[str, Any] = {
+        name: environ[variable]
+        for name in _TYPES
+        if (variable := f"{env_prefix}{name.upper()}") in environ
+    }
+    file = file if file is not None else environ.get(f"{env_prefix}CONFIG")
+    values = {**(_read_file(Path(file)) if file is not None else {}), **variables, **given}
+    if unknown := sorted(values.keys() - _TYPES.keys()):
+        raise ConfigError(
+            f"setting {unknown[0]!r} is unknown; there are {', '.join(sorted(_TYPES))}"
+        )
+    if "url" not in values:
+        raise ConfigError(
+            f"url is not set: pass it (s3://bucket/prefix) or set {env_prefix}URL"
+        )
+    return Config(**{name: _convert(name, value) for name, value in values.items()})
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"config file {str(path)!r} cannot be read: {exc}") from exc
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            values = _load_yaml(path, text)
+        else:
+            values = json.loads(text)
+    except ValueError as exc:
+        raise ConfigError(f"config file {str(path)!r} is not valid: {exc}") from exc
+    if not isinstance(values, dict):
+        raise ConfigError(f"config file {str(path)!r} must hold a mapping of settings")
+    return {str(name): value for name, value in values.items() if value is not None}
+
+
+def _load_yaml(path: Path, text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ConfigError(
+            f"config file {str(path)!r} is YAML: pip install 'faust-s3[yaml]', or use JSON"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ValueError(" ".join(str(exc).split())) from exc
+
+
+_UNITS: Final = {
+    "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": KIB, "MIB": MIB, "GIB": GIB,
+}  # fmt: skip
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
+        if not match or match[2].upper() not in _UNITS:
+            raise ValueError("must be a whole number, or a size such as 256KiB")
+        return int(match[1]) * _UNITS[match[2].upper()]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - one kind for callers
+    return value
+
+
+def _to_float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a number of seconds") from None
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "on": True, "1": True,
+             "false": False, "no": False, "off": False, "0": False}  # fmt: skip
+    try:
+        return words[value.lower()]
+    except (AttributeError, KeyError):
+        raise ValueError("must be true or false") from None
+
+
+def _to_str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004 - one kind for callers
+    return value
+
+
+def _to_urls(value: Any) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else tuple(value)
+
+
+def _converter(hint: Any) -> Callable[[Any], Any]:
+    base = next((arg for arg in get_args(hint) if arg is not type(None)), hint)
+    if get_args(hint)[-1:] == (Ellipsis,):
+        return _to_urls
+    return {int: _to_int, float: _to_float, bool: _to_bool, str: _to_str}[base]
+
+
+_TYPES: Final = {
+    setting.name: _converter(get_type_hints(Config)[setting.name])
+    for setting in fields(Config)
+    if setting.init
+}
+
+
+def _convert(name: str, value: Any) -> Any:
+    try:
+        return _TYPES[name](value)
+    except ValueError as exc:
+        raise ConfigError(f"{name} {value!r} {exc}") from None

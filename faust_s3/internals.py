@@ -1,0 +1,94 @@
+"""What we rely on inside Faust beyond its documented API.
+
+Each function names the file and the version of Faust that it mirrors. Everything else in
+this package uses public names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from heapq import heappush
+from typing import Any, Final, cast
+
+from faust import App, Topic
+from faust.app._attached import Attachment
+from faust.types import AppT, HeadersArg, Message
+from faust.types.tuples import FutureMessage
+from mode.utils.objects import Unordered
+
+__all__ = ["before_commit", "record_room", "set_topic_class", "topic_class", "wait_for_metadata"]
+
+#: aiokafka 0.14.0, ``record/_crecords/default_records.pyx``: a batch header has 61 bytes
+#: and a record at most 21 besides its key, value and headers, whose lengths take up to 5
+#: bytes each; our own inline envelope adds up to 17. Rounded up.
+_RECORD_OVERHEAD: Final = 128
+_LENGTHS: Final = 10
+
+
+def record_room(
+    max_request_size: int, key: bytes | None, headers: HeadersArg | None
+) -> int:
+    """Return how many bytes of value the producer takes beside this key and these headers."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    taken = len(key or b"") + sum(
+        len(name.encode()) + len(value or b"") + _LENGTHS for name, value in pairs
+    )
+    return max_request_size - _RECORD_OVERHEAD - taken
+
+
+def topic_class(conf: Any) -> type[Topic]:
+    """Return the ``Topic`` setting without marking it as read.
+
+    Mirrors ``faust/types/settings/base.py::Settings.__getattribute__`` of 0.15.3.
+    """
+    return cast("type[Topic]", object.__getattribute__(conf, "Topic"))
+
+
+def set_topic_class(conf: Any, cls: type[Topic]) -> None:
+    """Change the ``Topic`` setting, which other topics may have read already.
+
+    Mirrors ``faust/types/settings/base.py::Settings.__setattr__`` of 0.15.3, which would
+    warn: topics made before stay as they are, and we check for that when the app starts.
+    """
+    object.__setattr__(conf, "Topic", cls)
+
+
+class _BeforeCommit:
+    """Looks like an attached ``FutureMessage`` to the consumer that is about to commit."""
+
+    def __init__(self, wait: Any) -> None:
+        self.message = self
+        self.channel = self
+        self._wait = wait
+
+    async def publish_message(self, fut: Any, wait: bool = False) -> Any:
+        return await self._wait()
+
+
+def before_commit(app: AppT, message: Message, wait: Any) -> None:
+    """Have ``await wait()`` happen before an offset beyond ``message`` is committed.
+
+    If it raises, nothing is committed and the consumer crashes. This is Faust's own way
+    for messages that are published on commit: ``faust/app/_attached.py::Attachments`` and
+    ``faust/transport/consumer.py::Consumer._handle_attached`` of 0.15.3. Unlike another
+    reference on the message it also holds when offsets are acknowledged out of order.
+
+    Args:
+        app: The app.
+        message: The source message.
+        wait: Coroutine function without arguments; returns an awaitable.
+    """
+    pending = cast(App, app)._attachments._pending[message.tp]
+    waiter = cast(FutureMessage, _BeforeCommit(wait))
+    heappush(pending, Attachment(message.offset, Unordered(waiter)))
+
+
+async def wait_for_metadata(app: AppT, topic: str) -> None:
+    """Make sure that the producer knows the partitions of a topic.
+
+    ``Producer.key_partition`` needs them and does not ask for them itself
+    (``faust/transport/drivers/aiokafka.py`` of 0.15.3).
+    """
+    producer: Any = app.producer
+    await producer.maybe_start()
+    await producer._ensure_producer().partitions_for(topic)

@@ -1,0 +1,55 @@
+"""Uploads overlap, publishing does not reorder: one line of senders for each topic."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["Line", "Place"]
+
+
+class Place:
+    """One sender's place in a line.
+
+    Every place is left exactly once, whether its message was published or not.
+    """
+
+    __slots__ = ("_before", "_left")
+
+    def __init__(self, before: asyncio.Future[None] | None) -> None:
+        self._before = before
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def reached(self) -> None:
+        """Wait until everybody before has left."""
+        if self._before is not None and not self._before.done():
+            await asyncio.wait({self._before})
+
+    def leave(self) -> None:
+        """Let the next one go on, but not past those who are still before this one."""
+        if self._before is None or self._before.done():
+            self._open()
+        else:
+            self._before.add_done_callback(lambda _: self._open())
+
+    def _open(self) -> None:
+        self._before = None  # or the line would keep every place there ever was
+        if not self._left.done():
+            self._left.set_result(None)
+
+
+class Line:
+    """The senders to one topic, in the order in which they sent."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: asyncio.Future[None] | None = None
+
+    def join(self) -> Place:
+        """Take the last place."""
+        last = self._last
+        if last is not None and last.get_loop() is not asyncio.get_running_loop():
+            last = None  # left behind by an app that ran on another event loop
+        place = Place(last)
+        self._last = place._left
+        return place

@@ -1,0 +1,238 @@
+"""Payload <-> claim, once for everybody: codec, topics, plain clients, tools.
+
+Threshold, digest, key, put and get, verification, retry, single flight and cache are
+decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from faust_s3.claim import Claim, Inline, is_envelope, parse
+from faust_s3.config import Config
+from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
+from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
+from faust_s3.sharing import ByteCache, SingleFlight
+from faust_s3.stores.base import Location, Store
+
+__all__ = ["Pipeline", "reader_of"]
+
+T = TypeVar("T")
+
+#: SHA-256 runs at 0.3 to 2 GB/s: more than this would hold the event loop up for longer
+#: than a trip to a thread takes.
+_HASH_INLINE: Final = 64 * 1024
+
+
+class Pipeline:
+    """Offloads payloads to one store and rehydrates claims from it.
+
+    One instance serves any number of event loops; each has its own limits, downloads
+    under way and cache.
+
+    Args:
+        config: The settings.
+        store: Where payloads lie.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+        self._backoff = Backoff(config.retry_base, config.retry_cap)
+        self._outage = Outage(str(config.home))
+        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
+            WeakKeyDictionary()
+        )
+
+    def is_large(self, payload: bytes, *, room: int | None = None) -> bool:
+        """Tell whether a payload has to go to the store.
+
+        Args:
+            payload: The serialized bytes.
+            room: The most bytes that the producer takes for it, if that is known.
+        """
+        limit = self.config.threshold
+        if room is not None and room < limit:
+            limit = max(room, 0)
+        return len(payload) > limit
+
+    def wrap(self, payload: bytes) -> bytes:
+        """Return what goes on the topic for a payload that stays inline.
+
+        That is the payload itself, unless it could be taken for an envelope.
+        """
+        return Inline(len(payload), payload).dumps() if is_envelope(payload) else payload
+
+    async def offload(
+        self,
+        payload: bytes,
+        *,
+        topic: str | None,
+        partition: int | None = None,
+        key: bytes | None = None,
+        is_key: bool = False,
+        patience: Patience = FOREVER,
+    ) -> bytes:
+        """Store a payload and return its claim.
+
+        Args:
+            payload: The serialized bytes.
+            topic: Topic that the claim is for, if known.
+            partition: Partition, if the sender chose one.
+            key: Message key, if there is one.
+            is_key: The payload is itself a message key: its claim is the same for ever.
+            patience: How long to wait for a store that is away.
+
+        Raises:
+            PayloadTooLarge: If it has more than ``max_payload`` bytes.
+            StoreUnavailable: When patience is at its end.
+            PermanentError: If the store refuses.
+        """
+        if len(payload) > self.config.max_payload:
+            raise PayloadTooLarge(
+                f"the payload has more than max_payload={self.config.max_payload} bytes",
+                topic=topic,
+                size=len(payload),
+            )
+        digest = await _digest(payload)
+        if is_key:
+            path = self.config.keys.render_message_key(topic=topic, digest=digest.hex())
+        else:
+            path = self.config.keys.render(
+                topic=topic,
+                partition=partition,
+                key=key,
+                digest=digest.hex(),
+                now=datetime.now(timezone.utc),
+                uuid=str(uuid.uuid4()),
+            )
+        location = Location(self.config.home.bucket, path)
+        claim = Claim(*location, len(payload), len(payload), digest).dumps()
+        await self._retrying(
+            lambda: self.store.put(location, payload, sha256=digest), patience
+        )
+        return claim
+
+    def read(self, data: bytes) -> Claim | bytes:
+        """Return the payload that stands in ``data``, or the claim on where it lies.
+
+        Raises:
+            ClaimError: If the envelope is malformed or names a place not allowed.
+            PayloadTooLarge: If the claim is for more than ``max_payload`` bytes.
+        """
+        envelope = parse(data)
+        if envelope is None:
+            return data
+        if isinstance(envelope, Inline):
+            return envelope.stored
+        self.config.check_trusted(envelope.bucket, envelope.key)
+        if envelope.payload_size > self.config.max_payload:
+            raise PayloadTooLarge(
+                f"the claim is for more than max_payload={self.config.max_payload} bytes",
+                bucket=envelope.bucket,
+                key=envelope.key,
+                size=envelope.payload_size,
+            )
+        return envelope
+
+    async def redeem(self, claim: Claim, *, patience: Patience = FOREVER) -> bytes:
+        """Return the payload of a claim that :meth:`read` returned.
+
+        Two calls for one object at a time make one request.
+
+        Raises:
+            ObjectMissing: If the object is not there.
+            IntegrityError: If its size or digest is not the claim's.
+            StoreUnavailable: When patience is at its end.
+            PermanentError: If the store refuses.
+        """
+        here = self._here()
+        if (payload := here.cache.get(claim)) is not None:
+            return payload
+        return await here.flights.join(claim, lambda: self._fetch(claim, patience))
+
+    async def rehydrate(self, data: bytes, *, patience: Patience = FOREVER) -> bytes:
+        """Return the payload behind bytes from a topic: :meth:`read`, then :meth:`redeem`."""
+        payload = self.read(data)
+        return payload if isinstance(payload, bytes) else await self.redeem(
+            payload, patience=patience
+        )
+
+    async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
+        location = Location(claim.bucket, claim.key)
+        try:
+            payload = await self._retrying(
+                lambda: self.store.get(location, max_size=claim.stored_size), patience
+            )
+        except PayloadTooLarge as exc:
+            raise _broken(claim, "the object is larger than the claim says") from exc
+        if len(payload) != claim.payload_size:
+            raise _broken(claim, f"the object has {len(payload)} bytes, not what the claim says")
+        if await _digest(payload) != claim.sha256:
+            raise _broken(claim, "the object's SHA-256 is not the one in the claim")
+        self._here().cache.add(claim, payload)
+        return payload
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
+        slots = self._here().slots
+
+        async def attempt() -> T:
+            async with slots:
+                return await call()
+
+        return await retrying(
+            attempt, backoff=self._backoff, patience=patience, outage=self._outage
+        )
+
+    def _here(self) -> _PerLoop:
+        loop = asyncio.get_running_loop()
+        here = self._per_loop.get(loop)
+        if here is None:
+            here = self._per_loop[loop] = _PerLoop(
+                slots=asyncio.Semaphore(self.config.concurrency),
+                flights=SingleFlight(),
+                cache=ByteCache(self.config.cache_bytes),
+            )
+        return here
+
+
+@dataclass(frozen=True, slots=True)
+class _PerLoop:
+    slots: asyncio.Semaphore
+    flights: SingleFlight[Claim, bytes]
+    cache: ByteCache[Claim]
+
+
+def reader_of(pipelines: Iterable[Pipeline], data: bytes) -> tuple[Pipeline, Claim | bytes]:
+    """Read an envelope with the first pipeline that accepts it.
+
+    Raises:
+        ClaimError: If none does: the reason of the first one.
+        PayloadTooLarge: Likewise.
+    """
+    first: ClaimError | PayloadTooLarge | None = None
+    for pipeline in pipelines:
+        try:
+            return pipeline, pipeline.read(data)
+        except (ClaimError, PayloadTooLarge) as exc:
+            first = first or exc
+    raise first or ClaimError("the claim cannot be redeemed: no store is configured")
+
+
+async def _digest(payload: bytes) -> bytes:
+    if len(payload) <= _HASH_INLINE:
+        return sha256(payload).digest()
+    return await asyncio.to_thread(lambda: sha256(payload).digest())
+
+
+def _broken(claim: Claim, reason: str) -> IntegrityError:
+    return IntegrityError(
+        reason, bucket=claim.bucket, key=claim.key, size=claim.payload_size
+    )

@@ -1,0 +1,189 @@
+"""The queue between conductor and stream: downloads run ahead in it, ordered and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faust.types import EventT, Message
+from mode.utils.queues import ThrowableQueue
+
+__all__ = ["Pending", "PrefetchQueue"]
+
+
+class Pending:
+    """Stands in the queue for an event whose payload is still in the store.
+
+    Args:
+        message: The message, with its claim.
+        size: Bytes that will be downloaded.
+        resolve: Returns the event, with its payload.
+    """
+
+    __slots__ = ("message", "resolve", "size")
+
+    def __init__(
+        self, message: Message, size: int, resolve: Callable[[], Awaitable[EventT[Any]]]
+    ) -> None:
+        self.message = message
+        self.size = size
+        self.resolve = resolve
+
+
+class _Slot:
+    """A place in the queue that a download fills."""
+
+    __slots__ = ("disposing", "error", "event", "pending", "task")
+
+    def __init__(self, pending: Pending) -> None:
+        self.pending = pending
+        self.task: asyncio.Task[None] | None = None
+        self.event: EventT[Any] | None = None
+        self.error: Exception | None = None
+        self.disposing = False
+
+
+class PrefetchQueue(ThrowableQueue[Any]):
+    """A stream's queue that accepts :class:`Pending` events and hands out whole ones.
+
+    Events leave in the order in which they came. ``empty()`` answers True while the first
+    one is not whole: streams ask that before ``get_nowait()``.
+
+    Args:
+        dispose: Awaited with the message and the error of an event that cannot be made
+            whole, when its turn comes and everything before it has left; returns when the
+            next event may follow.
+        prefetch: Downloads that may be under way or done ahead of the stream.
+        prefetch_bytes: Their bytes. One download is always allowed.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        dispose: Callable[[Message, Exception], Awaitable[None]],
+        prefetch: int,
+        prefetch_bytes: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.prefetch = prefetch
+        self.prefetch_bytes = prefetch_bytes
+        self._dispose = dispose
+        self._waiting: deque[_Slot] = deque()
+        self._ahead = 0
+        self._ahead_bytes = 0
+
+    # -- what asyncio.Queue asks its subclasses to override
+
+    def _put(self, item: Any) -> None:
+        if isinstance(item, Pending):
+            item = _Slot(item)
+            self._waiting.append(item)
+        self._queue.append(item)  # type: ignore[attr-defined]
+        self._start_downloads()
+
+    def _get(self) -> Any:
+        item = self._queue.popleft()  # type: ignore[attr-defined]
+        if isinstance(item, _Slot):
+            self._give_back(item)
+            item = item.event
+        self._wake_getter()
+        return item
+
+    # -- what the held-back head changes
+
+    def empty(self) -> bool:
+        """Tell whether ``get_nowait`` would have nothing to return."""
+        if self._errors:
+            return False
+        head = self._head()
+        return head is None or (isinstance(head, _Slot) and head.event is None)
+
+    async def get(self) -> Any:
+        """Return the next event, whole."""
+        while True:
+            if self._errors:
+                raise self._errors.popleft()
+            head = self._head()
+            if isinstance(head, _Slot) and head.error is not None and not head.disposing:
+                await self._dispose_of(head, head.error)
+            elif not self.empty():
+                return self.get_nowait()
+            else:
+                self.maybe_endorse_pressure_drop()
+                await self._wait()
+
+    def clear(self) -> None:
+        """Drop all events, and the downloads for them."""
+        slots = [item for item in self._queue if isinstance(item, _Slot)]  # type: ignore[attr-defined]
+        super().clear()
+        self._waiting.clear()
+        self._ahead = self._ahead_bytes = 0
+        for slot in slots:
+            if slot.task is not None:
+                slot.task.cancel()
+
+    # -- our own
+
+    def _head(self) -> Any:
+        queue = self._queue  # type: ignore[attr-defined]
+        return queue[0] if queue else None
+
+    async def _wait(self) -> None:
+        # Mirrors asyncio.Queue.get, which cannot be called: it takes "not empty" for
+        # "get_nowait() succeeds" and so would not see a head that failed.
+        getters: deque[asyncio.Future[None]] = self._getters  # type: ignore[attr-defined]
+        getter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        getters.append(getter)
+        try:
+            await getter
+        except BaseException:
+            getter.cancel()
+            if getter in getters:
+                getters.remove(getter)
+            self._wake_getter()
+            raise
+
+    def _wake_getter(self) -> None:
+        head = self._head()
+        if head is not None and not (isinstance(head, _Slot) and head.task is not None):
+            self._wakeup_next(self._getters)  # type: ignore[attr-defined]
+
+    def _start_downloads(self) -> None:
+        while self._waiting:
+            slot = self._waiting[0]
+            size = self._ahead_bytes + slot.pending.size
+            if self._ahead and (self._ahead >= self.prefetch or size > self.prefetch_bytes):
+                return
+            self._waiting.popleft()
+            self._ahead += 1
+            self._ahead_bytes = size
+            slot.task = asyncio.ensure_future(self._download(slot))
+
+    async def _download(self, slot: _Slot) -> None:
+        try:
+            slot.event = await slot.pending.resolve()
+        except Exception as exc:  # noqa: BLE001 - handed to dispose(), which knows them apart
+            slot.error = exc
+        slot.task = None
+        if slot is self._head():
+            self._wake_getter()
+
+    async def _dispose_of(self, slot: _Slot, error: Exception) -> None:
+        slot.disposing = True
+        try:
+            await self._dispose(slot.pending.message, error)
+        finally:
+            slot.disposing = False
+        if slot is self._head():
+            self._queue.popleft()  # type: ignore[attr-defined]
+            self._give_back(slot)
+            self._wakeup_next(self._putters)
+            self._wake_getter()
+
+    def _give_back(self, slot: _Slot) -> None:
+        self._ahead -= 1
+        self._ahead_bytes -= slot.pending.size
+        self._start_downloads()

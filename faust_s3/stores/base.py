@@ -1,0 +1,119 @@
+"""The store contract: where payloads lie.
+
+A store knows locations, bytes and errors. It knows nothing of claims, digests of
+payloads, thresholds, Kafka or Faust, and it does not try again: the pipeline does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+__all__ = ["Location", "ObjectInfo", "Store"]
+
+
+class Location(NamedTuple):
+    """The place of one object.
+
+    Attributes:
+        bucket: Bucket name.
+        key: Object key, at most 1024 bytes of UTF-8.
+    """
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store tells about an object without its bytes.
+
+    Attributes:
+        location: Its place.
+        size: Stored size in bytes.
+        modified: When it was last written, timezone-aware.
+    """
+
+    location: Location
+    size: int
+    modified: datetime
+
+
+class Store(ABC):
+    """Objects by location, asynchronously.
+
+    One instance serves any number of event loops and threads at once. Opening is lazy:
+    the first request connects. No method blocks the event loop, and every request has a
+    deadline of its own.
+
+    Every method raises, besides what it lists:
+
+    * :exc:`~faust_s3.exceptions.StoreUnavailable` - the same call may succeed later;
+    * :exc:`~faust_s3.exceptions.AccessDenied` - credentials or permission;
+    * :exc:`~faust_s3.exceptions.BucketMissing` - no such bucket;
+    * :exc:`~faust_s3.exceptions.RequestRefused` - refused for another reason.
+
+    Errors carry ``bucket`` and ``key``. Cancelling an awaited call abandons it: a request
+    that is on the wire may still take effect.
+    """
+
+    @abstractmethod
+    async def put(
+        self, location: Location, data: bytes, *, sha256: bytes | None = None
+    ) -> None:
+        """Store an object, whole or not at all.
+
+        Repeating a put with the same bytes changes nothing; with other bytes the last
+        one to finish wins. After a failure or a cancellation the object is either absent
+        (or as it was) or whole, never partly written.
+
+        Args:
+            location: Where to.
+            data: All of its bytes; may be empty.
+            sha256: SHA-256 of ``data`` (32 bytes) for the store to verify on arrival.
+
+        Raises:
+            PayloadTooLarge: If the store does not take objects of this size.
+        """
+
+    @abstractmethod
+    async def get(self, location: Location, *, max_size: int) -> bytes:
+        """Return all bytes of an object.
+
+        Args:
+            location: Where from.
+            max_size: The most bytes that the caller will take.
+
+        Raises:
+            ObjectMissing: If there is no such object.
+            PayloadTooLarge: If it has more than ``max_size`` bytes; at most
+                ``max_size`` + 1 bytes of it were read.
+        """
+
+    @abstractmethod
+    async def head(self, location: Location) -> ObjectInfo:
+        """Return size and time of an object.
+
+        Raises:
+            ObjectMissing: If there is no such object.
+        """
+
+    @abstractmethod
+    async def delete(self, location: Location) -> None:
+        """Remove an object. An object that is not there is no error."""
+
+    @abstractmethod
+    def list(self, bucket: str, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """Yield the objects whose key starts with ``prefix``, in the order of their keys.
+
+        Objects that come or go while the listing runs may be in it or not.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - most stores hold nothing
+        """Give back threads and connections. Idempotent; a later request opens anew."""

@@ -42,9 +42,7 @@ class BlockingPipeline:
         """
         if not self._pipeline.is_large(payload):
             return self._pipeline.wrap(payload)
-        return self._run(
-            self._pipeline.offload(payload, topic=topic, patience=self._patience)
-        )
+        return self._run(self._pipeline.offload(payload, topic=topic, patience=self._patience))
 
     def rehydrate(self, data: bytes) -> bytes:
         """Return the payload behind bytes from a topic.

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
-from faust.serializers.codecs import Codec
+from faust.serializers.codecs import Codec, codecs, get_codec
 from faust.types.codecs import CodecArg, CodecT
 from mode.utils.compat import want_bytes
 
@@ -22,7 +23,17 @@ from faust_s3.claim import is_envelope
 from faust_s3.exceptions import ConfigError
 from faust_s3.pipeline import Pipeline
 
-__all__ = ["DEFAULT_NAME", "BoundCodec", "CodecOwner", "NamedCodec", "S3Codec", "within_topic"]
+__all__ = [
+    "DEFAULT_NAME",
+    "BoundCodec",
+    "CodecOwner",
+    "NamedCodec",
+    "S3Codec",
+    "find_codec",
+    "now_the_value",
+    "owners",
+    "within_topic",
+]
 
 DEFAULT_NAME: Final = "s3"
 
@@ -44,19 +55,40 @@ class CodecOwner:
 #: All that live in this process, to find one by its name where no app is at hand.
 owners: WeakSet[CodecOwner] = WeakSet()
 
-#: Set while a topic serializes: the codecs that were named, in order.
-_named: ContextVar[list[S3Codec] | None] = ContextVar("faust_s3_named", default=None)
+
+@dataclass(slots=True)
+class Named:
+    """Which of our codecs ran while a topic serialized a message.
+
+    Attributes:
+        side: What is being serialized now.
+        key: The codec that ran for the key.
+        value: The codec that ran for the value.
+    """
+
+    side: Literal["key", "value"] = "key"
+    key: S3Codec | None = None
+    value: S3Codec | None = None
+
+
+_named: ContextVar[Named | None] = ContextVar("faust_s3_named", default=None)
 
 
 @contextmanager
-def within_topic() -> Iterator[list[S3Codec]]:
-    """Make codecs leave the work to the topic, and collect those that were named."""
-    named: list[S3Codec] = []
+def within_topic() -> Iterator[Named]:
+    """Make codecs leave the work to the topic, and tell which of them ran."""
+    named = Named()
     token = _named.set(named)
     try:
         yield named
     finally:
         _named.reset(token)
+
+
+def now_the_value() -> None:
+    """Tell codecs that the topic is done with the key."""
+    if (named := _named.get()) is not None:
+        named.side = "value"
 
 
 class S3Codec(Codec):
@@ -83,7 +115,7 @@ class S3Codec(Codec):
         named = _named.get()
         if named is None:
             return self.owner().blocking.offload(payload, topic=self.topic)
-        named.append(self)
+        setattr(named, named.side, self)
         return payload
 
     def _loads(self, s: bytes) -> bytes:
@@ -166,8 +198,6 @@ def find_codec(serializer: CodecArg) -> S3Codec | None:
     Raises:
         ConfigError: If it stands anywhere but last.
     """
-    from faust.serializers.codecs import codecs, get_codec
-
     if serializer is None:
         return None
     if isinstance(serializer, str):

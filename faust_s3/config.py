@@ -228,9 +228,7 @@ class Config:
         """
         if not any(prefix.holds(bucket, key) for prefix in self.trusted):
             allowed = ", ".join(map(str, self.trusted))
-            raise ClaimError(
-                f"the claim names a place outside {allowed}", bucket=bucket, key=key
-            )
+            raise ClaimError(f"the claim names a place outside {allowed}", bucket=bucket, key=key)
 
 
 def check_on_bad_claim(value: str) -> None:
@@ -274,9 +272,7 @@ def load_config(
             f"setting {unknown[0]!r} is unknown; there are {', '.join(sorted(_TYPES))}"
         )
     if "url" not in values:
-        raise ConfigError(
-            f"url is not set: pass it (s3://bucket/prefix) or set {env_prefix}URL"
-        )
+        raise ConfigError(f"url is not set: pass it (s3://bucket/prefix) or set {env_prefix}URL")
     return Config(**{name: _convert(name, value) for name, value in values.items()})
 
 
@@ -286,10 +282,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"config file {str(path)!r} cannot be read: {exc}") from exc
     try:
-        if path.suffix in (".yaml", ".yml"):
-            values = _load_yaml(path, text)
-        else:
-            values = json.loads(text)
+        is_yaml = path.suffix in (".yaml", ".yml")
+        values = _load_yaml(path, text) if is_yaml else json.loads(text)
     except ValueError as exc:
         raise ConfigError(f"config file {str(path)!r} is not valid: {exc}") from exc
     if not isinstance(values, dict):

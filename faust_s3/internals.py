@@ -25,9 +25,7 @@ _RECORD_OVERHEAD: Final = 128
 _LENGTHS: Final = 10
 
 
-def record_room(
-    max_request_size: int, key: bytes | None, headers: HeadersArg | None
-) -> int:
+def record_room(max_request_size: int, key: bytes | None, headers: HeadersArg | None) -> int:
     """Return how many bytes of value the producer takes beside this key and these headers."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     taken = len(key or b"") + sum(

@@ -91,7 +91,7 @@ class KeyTemplate:
                 f"key_template {self.template!r} must have {{digest}} or {{uuid}}: "
                 "without one, payloads would overwrite each other"
             )
-        _check_path("key_template", self.template.format_map({name: "x" for name in _FIELDS}))
+        _check_path("key_template", self.template.format_map(dict.fromkeys(_FIELDS, "x")))
 
     def render(
         self,

@@ -47,9 +47,7 @@ class Pipeline:
         self.store = store
         self._backoff = Backoff(config.retry_base, config.retry_cap)
         self._outage = Outage(str(config.home))
-        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
-            WeakKeyDictionary()
-        )
+        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = WeakKeyDictionary()
 
     def is_large(self, payload: bytes, *, room: int | None = None) -> bool:
         """Tell whether a payload has to go to the store.
@@ -115,9 +113,7 @@ class Pipeline:
             )
         location = Location(self.config.home.bucket, path)
         claim = Claim(*location, len(payload), len(payload), digest).dumps()
-        await self._retrying(
-            lambda: self.store.put(location, payload, sha256=digest), patience
-        )
+        await self._retrying(lambda: self.store.put(location, payload, sha256=digest), patience)
         return claim
 
     def read(self, data: bytes) -> Claim | bytes:
@@ -161,8 +157,8 @@ class Pipeline:
     async def rehydrate(self, data: bytes, *, patience: Patience = FOREVER) -> bytes:
         """Return the payload behind bytes from a topic: :meth:`read`, then :meth:`redeem`."""
         payload = self.read(data)
-        return payload if isinstance(payload, bytes) else await self.redeem(
-            payload, patience=patience
+        return (
+            payload if isinstance(payload, bytes) else await self.redeem(payload, patience=patience)
         )
 
     async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
@@ -233,6 +229,4 @@ async def _digest(payload: bytes) -> bytes:
 
 
 def _broken(claim: Claim, reason: str) -> IntegrityError:
-    return IntegrityError(
-        reason, bucket=claim.bucket, key=claim.key, size=claim.payload_size
-    )
+    return IntegrityError(reason, bucket=claim.bucket, key=claim.key, size=claim.payload_size)

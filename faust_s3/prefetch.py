@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from faust.types import EventT, Message
@@ -25,7 +26,7 @@ class Pending:
     __slots__ = ("message", "resolve", "size")
 
     def __init__(
-        self, message: Message, size: int, resolve: Callable[[], Awaitable[EventT[Any]]]
+        self, message: Message, size: int, resolve: Callable[[], Coroutine[Any, Any, EventT[Any]]]
     ) -> None:
         self.message = message
         self.size = size
@@ -39,9 +40,9 @@ class _Slot:
 
     def __init__(self, pending: Pending) -> None:
         self.pending = pending
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[EventT[Any]] | None = None
         self.event: EventT[Any] | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.disposing = False
 
 
@@ -62,7 +63,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
     def __init__(
         self,
         *args: Any,
-        dispose: Callable[[Message, Exception], Awaitable[None]],
+        dispose: Callable[[Message, BaseException], Awaitable[None]],
         prefetch: int,
         prefetch_bytes: int,
         **kwargs: Any,
@@ -160,18 +161,20 @@ class PrefetchQueue(ThrowableQueue[Any]):
             self._waiting.popleft()
             self._ahead += 1
             self._ahead_bytes = size
-            slot.task = asyncio.ensure_future(self._download(slot))
+            slot.task = asyncio.ensure_future(slot.pending.resolve())
+            slot.task.add_done_callback(partial(self._downloaded, slot))
 
-    async def _download(self, slot: _Slot) -> None:
-        try:
-            slot.event = await slot.pending.resolve()
-        except Exception as exc:  # noqa: BLE001 - handed to dispose(), which knows them apart
-            slot.error = exc
+    def _downloaded(self, slot: _Slot, task: asyncio.Task[EventT[Any]]) -> None:
+        if task.cancelled():
+            return  # by clear(): nobody waits for it
         slot.task = None
+        slot.error = task.exception()
+        if slot.error is None:
+            slot.event = task.result()
         if slot is self._head():
             self._wake_getter()
 
-    async def _dispose_of(self, slot: _Slot, error: Exception) -> None:
+    async def _dispose_of(self, slot: _Slot, error: BaseException) -> None:
         slot.disposing = True
         try:
             await self._dispose(slot.pending.message, error)
@@ -180,7 +183,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         if slot is self._head():
             self._queue.popleft()  # type: ignore[attr-defined]
             self._give_back(slot)
-            self._wakeup_next(self._putters)
+            self._wakeup_next(self._putters)  # type: ignore[attr-defined]
             self._wake_getter()
 
     def _give_back(self, slot: _Slot) -> None:

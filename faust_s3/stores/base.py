@@ -64,9 +64,7 @@ class Store(ABC):
     """
 
     @abstractmethod
-    async def put(
-        self, location: Location, data: bytes, *, sha256: bytes | None = None
-    ) -> None:
+    async def put(self, location: Location, data: bytes, *, sha256: bytes | None = None) -> None:
         """Store an object, whole or not at all.
 
         Repeating a put with the same bytes changes nothing; with other bytes the last

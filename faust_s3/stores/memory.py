@@ -30,9 +30,7 @@ class MemoryStore(Store):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self._objects)} objects>"
 
-    async def put(
-        self, location: Location, data: bytes, *, sha256: bytes | None = None
-    ) -> None:
+    async def put(self, location: Location, data: bytes, *, sha256: bytes | None = None) -> None:
         self._check_bucket(location.bucket, location.key)
         if sha256 is not None and _sha256(data).digest() != sha256:
             raise RequestRefused(

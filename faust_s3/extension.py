@@ -1,0 +1,305 @@
+"""``S3``: the one object that a user makes. It puts the parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from weakref import WeakKeyDictionary
+
+import faust
+from faust.serializers import codecs
+from faust.types import AppT, ChannelT, TopicT
+from mode import Service
+
+from faust_s3.agent import with_policy
+from faust_s3.blocking import BlockingPipeline
+from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
+from faust_s3.config import ENV_PREFIX, Config, check_on_bad_claim, load_config
+from faust_s3.exceptions import ConfigError
+from faust_s3.internals import record_room, set_topic_class, topic_class
+from faust_s3.pipeline import Pipeline
+from faust_s3.stores.base import Store
+from faust_s3.topic import Hub, OffloadingTopic, OptIn, Policy, offloading_class
+
+if TYPE_CHECKING:
+    import boto3
+    from typing_extensions import Unpack
+
+    from faust_s3.config import Settings
+
+__all__ = ["S3"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_hubs: WeakKeyDictionary[AppT, Hub] = WeakKeyDictionary()
+
+
+class S3(Service, CodecOwner):
+    """Offloads large records of a Faust app to S3.
+
+    Registers the codec ``name`` with Faust, makes the app's topics aware of claims, and
+    starts and stops with the app. Topics offload once they name the codec, or are passed
+    to :meth:`offload`.
+
+    Args:
+        app: The Faust app. Without one, only the codec is there; see :meth:`bind`.
+        url: ``s3://bucket/prefix``. Default: ``FAUST_S3_URL``.
+        name: Name of the codec, for more than one store.
+        config: Settings made before, or the path of a YAML or JSON file of them.
+        session: A ``boto3.Session`` for credentials and region. Default: boto3's own.
+        store: Another store than S3.
+        env_prefix: What environment variables with settings start with.
+        **settings: Fields of :class:`~faust_s3.Config`.
+
+    Raises:
+        ConfigError: If a setting is wrong, or the name is taken.
+
+    Example:
+        >>> app = faust.App("photos", broker="kafka://localhost:9092")
+        >>> s3 = S3(app, "s3://my-bucket/photos")
+        >>> photos = app.topic("photos", value_type=Photo, value_serializer="json|s3")
+    """
+
+    def __init__(
+        self,
+        app: faust.App | None = None,
+        url: str | None = None,
+        *,
+        name: str = DEFAULT_NAME,
+        config: Config | str | Path | None = None,
+        session: boto3.Session | None = None,
+        store: Store | None = None,
+        env_prefix: str = ENV_PREFIX,
+        **settings: Unpack[Settings],
+    ) -> None:
+        if isinstance(config, Config):
+            if url is not None or settings:
+                raise ConfigError("config is a Config already; url and settings must be in it")
+        else:
+            config = load_config(url, settings, file=config, env_prefix=env_prefix)
+        self.name = name
+        self.config = config
+        self.app: faust.App | None = None
+        self.store = store if store is not None else _s3_store(config, session)
+        self.pipeline = Pipeline(config, self.store)
+        self.blocking = BlockingPipeline(self.pipeline)
+        _register(name)
+        owners.add(self)
+        super().__init__()
+        if app is not None:
+            self.bind(app)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name!r} {self.config.home}>"
+
+    def bind(self, app: faust.App) -> None:
+        """Make an app's topics aware of claims, and start and stop with it.
+
+        Raises:
+            ConfigError: If this object has an app, or the app another ``S3`` of this name.
+        """
+        if self.app is not None:
+            raise ConfigError(f"{self!r} is bound to the app {self.app.conf.id!r} already")
+        hub = _hubs.get(app)
+        if hub is not None and self.name in hub.owners:
+            raise ConfigError(
+                f"the app has an S3 named {self.name!r} already; pass another name=..."
+            )
+        if hub is None:
+            hub = _hubs[app] = Hub(app)
+            _make_aware(app, hub)
+        hub.owners[self.name] = self
+        self.app = app
+        self._hub = hub
+        app.add_dependency(self)
+
+    @property
+    def codec(self) -> BoundCodec:
+        """The codec of this store, to stand last in a chain."""
+        return BoundCodec(owner=self)
+
+    def codec_for(self, topic: str) -> BoundCodec:
+        """Return the codec for use without Faust topics, where a codec cannot see the topic.
+
+        Args:
+            topic: Kafka topic, for object keys.
+        """
+        return BoundCodec(owner=self, topic=topic)
+
+    def offload(self, topic: faust.types.TopicT, *, keys: bool = False, values: bool = True) -> Any:
+        """Return a topic that offloads whatever its serializers are.
+
+        For ``bytes`` values, keys, topics made before ``S3(app)``, and topics whose models
+        carry serializers of their own. Use the returned topic in place of the other.
+
+        Args:
+            topic: A topic of this app.
+            keys: Offload large keys.
+            values: Offload large values.
+
+        Raises:
+            ConfigError: If it is no topic of this app.
+        """
+        if not isinstance(topic, faust.Topic) or topic.app is not self.app:
+            raise ConfigError(f"s3.offload takes a topic of the app of this S3, not {topic!r}")
+        opt_in = OptIn(key=self if keys else None, value=self if values else None)
+        cls = offloading_class(type(topic), self._hub)
+        return cls(**{**topic._clone_args(), "root": None, "opt_in": opt_in})
+
+    @overload
+    def rehydrate(self, fun: F) -> F: ...
+
+    @overload
+    def rehydrate(
+        self,
+        *,
+        prefetch: int | None = None,
+        prefetch_bytes: int | None = None,
+        on_bad_claim: str | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def rehydrate(
+        self,
+        fun: F | None = None,
+        *,
+        prefetch: int | None = None,
+        prefetch_bytes: int | None = None,
+        on_bad_claim: str | None = None,
+    ) -> Any:
+        """Set how one agent reads; stands below ``@app.agent``.
+
+        Args:
+            fun: The agent function, when used without parentheses.
+            prefetch: Downloads that may run ahead of this agent.
+            prefetch_bytes: Their bytes.
+            on_bad_claim: ``"raise"`` or ``"skip"``.
+
+        Raises:
+            ConfigError: If a value is wrong.
+        """
+        for field, value in (("prefetch", prefetch), ("prefetch_bytes", prefetch_bytes)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{field} {value!r} must be at least 1")
+        if on_bad_claim is not None:
+            check_on_bad_claim(on_bad_claim)
+
+        def policy() -> Policy:
+            config = self.config
+            return Policy(
+                prefetch or config.prefetch,
+                prefetch_bytes or config.prefetch_bytes,
+                on_bad_claim or config.on_bad_claim,
+            )
+
+        if fun is not None:
+            return with_policy(fun, policy)
+        return lambda fun: with_policy(fun, policy)
+
+    # -- life with the app
+
+    async def on_start(self) -> None:
+        """Refuse to start an app that would lose records or block its event loop."""
+        app = cast(faust.App, self.app)
+        conf = app.conf
+        if conf.producer_threaded:
+            raise ConfigError(
+                "producer_threaded=True is set on the app: send_soon would then pass by the "
+                "topic and offload nothing; S3 needs producer_threaded=False"
+            )
+        if record_room(conf.producer_max_request_size, None, None) < self.config.threshold:
+            raise ConfigError(
+                f"threshold {self.config.threshold} leaves records that are neither large "
+                "enough for S3 nor small enough for Kafka: it must be below "
+                f"producer_max_request_size {conf.producer_max_request_size} less "
+                f"{-record_room(0, None, None)} bytes"
+            )
+        _check_topics([agent.channel for agent in app.agents.values()])
+
+    async def on_stop(self) -> None:
+        """Abandon what is still under way, and give back threads and connections."""
+        self._hub.cancel()
+        cast(faust.App, self.app).flow_control.clear()
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back threads and connections; a later use opens anew. For use without an app."""
+        self.blocking.close()
+        await self.store.close()
+
+
+def _s3_store(config: Config, session: boto3.Session | None) -> Store:
+    # Importing boto3 takes a while; who brings another store does without.
+    from faust_s3.stores.s3 import S3Store
+
+    return S3Store(
+        session=session,
+        region=config.region,
+        profile=config.profile,
+        endpoint_url=config.endpoint_url,
+        path_style=config.path_style,
+        sse=config.sse,
+        sse_kms_key_id=config.sse_kms_key_id,
+        concurrency=config.concurrency,
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+        request_timeout=config.request_timeout,
+    )
+
+
+def _register(name: str) -> None:
+    if not name.isidentifier():
+        raise ConfigError(f"name {name!r} must be a word, as codecs are named")
+    codecs.get_codec("raw")  # loads the entry points, which would overwrite ours
+    known = codecs.codecs.get(name)
+    if known is None:
+        codecs.register(name, NamedCodec(name=name))
+    elif not isinstance(known, NamedCodec):
+        raise ConfigError(f"name {name!r} is that of another codec, {known!r}; pass name=...")
+
+
+def _make_aware(app: faust.App, hub: Hub) -> None:
+    # Signals keep their receivers alive no longer than the app: weak=False, and the
+    # closures hold nothing but the hub.
+    def on_configured(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+        (conf,) = args
+        set_topic_class(conf, offloading_class(topic_class(conf), hub))
+
+    async def on_assigned(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+        _check_topics(list(app.topics))
+
+    async def on_before_shutdown(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+        await hub.drain()
+
+    app.on_configured.connect(on_configured)
+    app.on_partitions_assigned.connect(on_assigned)
+    app.on_before_shutdown.connect(on_before_shutdown)
+    if app.configured:
+        on_configured(app, app.conf)
+
+
+def _check_topics(channels: list[ChannelT[Any]]) -> None:
+    opted: dict[str, bool] = {}
+    for topic in channels:
+        if not isinstance(topic, TopicT):
+            continue
+        aware = isinstance(topic, OffloadingTopic)
+        if not aware and _names_codec(topic):
+            raise ConfigError(
+                f"topic {topic!s} names an S3 codec but was made before S3(app): "
+                "make S3(app) first, or use s3.offload(topic)"
+            )
+        reads = aware and bool(cast(OffloadingTopic, topic).opt_in)
+        for name in topic.topics:
+            if opted.setdefault(name, reads) is not reads:
+                raise ConfigError(
+                    f"topic {name!r} is read both with and without offloading; "
+                    "all its readers in one app must name the codec, or none"
+                )
+
+
+def _names_codec(topic: Any) -> bool:
+    return any(
+        find_codec(serializer) is not None
+        for serializer in (topic.key_serializer, topic.value_serializer)
+    )

@@ -261,14 +261,14 @@ def _register(name: str) -> None:
 def _make_aware(app: faust.App, hub: Hub) -> None:
     # Signals keep their receivers alive no longer than the app: weak=False, and the
     # closures hold nothing but the hub.
-    def on_configured(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+    def on_configured(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
         (conf,) = args
         set_topic_class(conf, offloading_class(topic_class(conf), hub))
 
-    async def on_assigned(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+    async def on_assigned(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
         _check_topics(list(app.topics))
 
-    async def on_before_shutdown(app: Any, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+    async def on_before_shutdown(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
         await hub.drain()
 
     app.on_configured.connect(on_configured)

@@ -107,19 +107,21 @@ class Hub:
         )
 
     def in_background(self, send: Any) -> asyncio.Task[None]:
-        """Run a send that nobody awaits; :meth:`drain` does when the app stops."""
+        """Run a send that nobody awaits."""
         task: asyncio.Task[None] = asyncio.ensure_future(send)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
     async def drain(self) -> None:
-        """Wait until everything sent in the background is published or has failed."""
-        while self._background:
-            await asyncio.wait(self._background)
+        """Wait until everything sent so far is published or has failed."""
+        for line in list(self._lines.values()):
+            place = line.join()
+            await place.reached()
+            place.leave()
 
     def cancel(self) -> None:
-        """Abandon what :meth:`drain` would wait for."""
+        """Abandon what was sent in the background."""
         for task in self._background:
             task.cancel()
 

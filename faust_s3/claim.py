@@ -90,10 +90,7 @@ class Claim:
         Raises:
             ClaimError: If a field is out of its bounds.
         """
-        key, flags = self.key, 0
-        before, digest, after = key.rpartition(self.sha256.hex())
-        if digest:
-            key, flags = f"{before}{_HOLE}{after}", _FLAG_DIGEST_IN_KEY
+        key, flags = _cut_digest(self.key, self.sha256)
         envelope = b"".join(
             (
                 MAGIC,
@@ -202,12 +199,19 @@ def _parse_claim(data: bytes, flags: int, encoding: Encoding) -> Claim:
     holes = key.count(_HOLE)
     if holes != flags & _FLAG_DIGEST_IN_KEY:
         raise ClaimError(f"the claim's object key has {holes} places for the digest")
-    key = key.replace(_HOLE, sha256.hex())
+    spelled, key = key, key.replace(_HOLE, sha256.hex())
+    if _cut_digest(key, sha256) != (spelled, flags):
+        raise ClaimError("the claim's object key spells out the digest that it should cut out")
     if len(key.encode()) > _MAX_KEY:
         raise ClaimError(f"the claim's object key has more than {_MAX_KEY} bytes")
     if _HOLE in bucket:
         raise ClaimError("the claim's bucket holds a zero byte")
     return Claim(bucket, key, payload_size, stored_size, sha256, encoding)
+
+
+def _cut_digest(key: str, sha256: bytes) -> tuple[str, int]:
+    before, digest, after = key.rpartition(sha256.hex())
+    return (f"{before}{_HOLE}{after}", _FLAG_DIGEST_IN_KEY) if digest else (key, 0)
 
 
 def _take(data: bytes, position: int, size: int) -> tuple[bytes, int]:

@@ -114,6 +114,8 @@ class S3Codec(Codec):
         payload: bytes = want_bytes(obj)
         named = _named.get()
         if named is None:
+            if not payload:
+                return payload  # tombstones and empty values stay what they are
             return self.owner().blocking.offload(payload, topic=self.topic)
         setattr(named, named.side, self)
         return payload

@@ -226,7 +226,8 @@ class Config:
         Raises:
             ClaimError: Naming the place and what is allowed.
         """
-        if not any(prefix.holds(bucket, key) for prefix in self.trusted):
+        directions = {".", ".."}.intersection(key.split("/"))  # some servers resolve them
+        if directions or not any(prefix.holds(bucket, key) for prefix in self.trusted):
             allowed = ", ".join(map(str, self.trusted))
             raise ClaimError(f"the claim names a place outside {allowed}", bucket=bucket, key=key)
 
@@ -345,7 +346,11 @@ def _to_str(value: Any) -> str:
 
 
 def _to_urls(value: Any) -> tuple[str, ...]:
-    return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return tuple(re.findall(r"[^\s,]+", value))
+    if not isinstance(value, (list, tuple)) or not all(isinstance(url, str) for url in value):
+        raise ValueError("must be a list of s3://bucket/prefix")
+    return tuple(value)
 
 
 def _converter(hint: Any) -> Callable[[Any], Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
-from weakref import WeakKeyDictionary
 
 import faust
 from faust.serializers import codecs
-from faust.types import AppT, ChannelT, TopicT
+from faust.types import ChannelT, TopicT
 from mode import Service
 
 from faust_s3.agent import with_policy
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["S3"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_hubs: WeakKeyDictionary[AppT, Hub] = WeakKeyDictionary()
 
 
 class S3(Service, CodecOwner):
@@ -81,14 +78,15 @@ class S3(Service, CodecOwner):
         self.name = name
         self.config = config
         self.app: faust.App | None = None
+        self._hub: Hub
         self.store = store if store is not None else _s3_store(config, session)
         self.pipeline = Pipeline(config, self.store)
         self.blocking = BlockingPipeline(self.pipeline)
         _register(name)
-        owners.add(self)
         super().__init__()
         if app is not None:
             self.bind(app)
+        owners.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.name!r} {self.config.home}>"
@@ -101,13 +99,15 @@ class S3(Service, CodecOwner):
         """
         if self.app is not None:
             raise ConfigError(f"{self!r} is bound to the app {self.app.conf.id!r} already")
-        hub = _hubs.get(app)
+        hub: Hub | None = next(
+            (other._hub for other in app._children if isinstance(other, S3)), None
+        )
         if hub is not None and self.name in hub.owners:
             raise ConfigError(
                 f"the app has an S3 named {self.name!r} already; pass another name=..."
             )
         if hub is None:
-            hub = _hubs[app] = Hub(app)
+            hub = Hub(app)
             _make_aware(app, hub)
         hub.owners[self.name] = self
         self.app = app
@@ -131,7 +131,8 @@ class S3(Service, CodecOwner):
         """Return a topic that offloads whatever its serializers are.
 
         For ``bytes`` values, keys, topics made before ``S3(app)``, and topics whose models
-        carry serializers of their own. Use the returned topic in place of the other.
+        carry serializers of their own. Use the returned topic in place of the other. For plain
+        bytes also set ``value_serializer="raw"``, or Faust reads them as JSON.
 
         Args:
             topic: A topic of this app.
@@ -200,7 +201,9 @@ class S3(Service, CodecOwner):
 
     async def on_start(self) -> None:
         """Refuse to start an app that would lose records or block its event loop."""
-        app = cast(faust.App, self.app)
+        app = self.app
+        if app is None:
+            return
         conf = app.conf
         if conf.producer_threaded:
             raise ConfigError(
@@ -218,8 +221,9 @@ class S3(Service, CodecOwner):
 
     async def on_stop(self) -> None:
         """Abandon what is still under way, and give back threads and connections."""
-        self._hub.cancel()
-        cast(faust.App, self.app).flow_control.clear()
+        if self.app is not None:
+            self._hub.cancel()
+            self.app.flow_control.clear()
         await self.close()
 
     async def close(self) -> None:
@@ -259,23 +263,34 @@ def _register(name: str) -> None:
 
 
 def _make_aware(app: faust.App, hub: Hub) -> None:
-    # Signals keep their receivers alive no longer than the app: weak=False, and the
-    # closures hold nothing but the hub.
-    def on_configured(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
-        (conf,) = args
-        set_topic_class(conf, offloading_class(topic_class(conf), hub))
-
-    async def on_assigned(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
-        _check_topics(list(app.topics))
-
-    async def on_before_shutdown(_app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
-        await hub.drain()
-
-    app.on_configured.connect(on_configured)
-    app.on_partitions_assigned.connect(on_assigned)
-    app.on_before_shutdown.connect(on_before_shutdown)
+    # Faust keeps strong receivers for ever, and with them the app; the hub keeps these.
+    hub.receivers = receivers = _Receivers(hub)
+    app.on_configured.connect(receivers.on_configured, weak=True)
+    app.on_partitions_assigned.connect(receivers.on_partitions_assigned, weak=True)
+    app.on_before_shutdown.connect(receivers.on_before_shutdown, weak=True)
     if app.configured:
-        on_configured(app, app.conf)
+        receivers.on_configured(app, app.conf)
+
+
+class _Receivers:
+    """What an app's signals lead to."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def on_configured(self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
+        (conf,) = args
+        set_topic_class(conf, offloading_class(topic_class(conf), self._hub))
+
+    async def on_partitions_assigned(
+        self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
+    ) -> None:
+        _check_topics(list(self._hub.app.topics))
+
+    async def on_before_shutdown(
+        self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
+    ) -> None:
+        await self._hub.drain()
 
 
 def _check_topics(channels: list[ChannelT[Any]]) -> None:

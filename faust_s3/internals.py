@@ -6,17 +6,18 @@ this package uses public names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from heapq import heappush
 from typing import Any, Final, cast
 
 from faust import App, Topic
 from faust.app._attached import Attachment
-from faust.types import AppT, HeadersArg, Message
+from faust.types import TP, AppT, HeadersArg, Message
 from faust.types.tuples import FutureMessage
 from mode.utils.objects import Unordered
 
-__all__ = ["before_commit", "record_room", "set_topic_class", "topic_class", "wait_for_metadata"]
+__all__ = ["CommitGate", "record_room", "set_topic_class", "topic_class", "wait_for_metadata"]
 
 #: aiokafka 0.14.0, ``record/_crecords/default_records.pyx``: a batch header has 61 bytes
 #: and a record at most 21 besides its key, value and headers, whose lengths take up to 5
@@ -51,34 +52,67 @@ def set_topic_class(conf: Any, cls: type[Topic]) -> None:
     object.__setattr__(conf, "Topic", cls)
 
 
-class _BeforeCommit:
-    """Looks like an attached ``FutureMessage`` to the consumer that is about to commit."""
+class CommitGate:
+    """Has things happen before an offset is committed, or prevents the commit.
 
-    def __init__(self, wait: Any) -> None:
-        self.message = self
-        self.channel = self
-        self._wait = wait
-
-    async def publish_message(self, fut: Any, wait: bool = False) -> Any:
-        return await self._wait()
-
-
-def before_commit(app: AppT, message: Message, wait: Any) -> None:
-    """Have ``await wait()`` happen before an offset beyond ``message`` is committed.
-
-    If it raises, nothing is committed and the consumer crashes. This is Faust's own way
-    for messages that are published on commit: ``faust/app/_attached.py::Attachments`` and
+    This is Faust's own way for messages that are published on commit:
+    ``faust/app/_attached.py::Attachments`` and
     ``faust/transport/consumer.py::Consumer._handle_attached`` of 0.15.3. Unlike another
     reference on the message it also holds when offsets are acknowledged out of order.
 
     Args:
         app: The app.
-        message: The source message.
-        wait: Coroutine function without arguments; returns an awaitable.
     """
-    pending = cast(App, app)._attachments._pending[message.tp]
-    waiter = cast(FutureMessage, _BeforeCommit(wait))
-    heappush(pending, Attachment(message.offset, Unordered(waiter)))
+
+    def __init__(self, app: AppT) -> None:
+        self._app = app
+        self._waiters: dict[TP, set[_Waiter]] = defaultdict(set)
+
+    def before_commit(self, message: Message, wait: Callable[[], Awaitable[Any]]) -> None:
+        """Have ``await wait()`` succeed before an offset beyond ``message`` is committed.
+
+        As long as it raises, nothing is committed; a ``ProducerSendError`` crashes the
+        consumer.
+        """
+        waiter = _Waiter(self, message, wait)
+        self._waiters[message.tp].add(waiter)
+        self._attach(waiter)
+
+    def _attach(self, waiter: _Waiter) -> None:
+        pending = cast(App, self._app)._attachments._pending[waiter.source.tp]
+        attached = cast(FutureMessage, waiter)
+        heappush(pending, Attachment(waiter.source.offset, Unordered(attached)))
+
+    def _done(self, waiter: _Waiter) -> None:
+        self._waiters[waiter.source.tp].discard(waiter)
+
+    def _again(self, tp: TP) -> None:
+        # A commit takes all its attachments before it awaits the first one, so that those
+        # behind the one that failed would be forgotten.
+        for waiter in self._waiters[tp]:
+            self._attach(waiter)
+
+
+class _Waiter:
+    """Looks like an attached ``FutureMessage`` to the consumer that is about to commit."""
+
+    def __init__(
+        self, gate: CommitGate, source: Message, wait: Callable[[], Awaitable[Any]]
+    ) -> None:
+        self.message = self
+        self.channel = self
+        self.source = source
+        self._gate = gate
+        self._wait = wait
+
+    async def publish_message(self, fut: Any, wait: bool = False) -> Any:
+        try:
+            result = await self._wait()
+        except BaseException:
+            self._gate._again(self.source.tp)
+            raise
+        self._gate._done(self)
+        return result
 
 
 async def wait_for_metadata(app: AppT, topic: str) -> None:

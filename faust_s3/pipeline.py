@@ -56,10 +56,9 @@ class Pipeline:
             payload: The serialized bytes.
             room: The most bytes that the producer takes for it, if that is known.
         """
-        limit = self.config.threshold
-        if room is not None and room < limit:
-            limit = max(room, 0)
-        return len(payload) > limit
+        if len(payload) > self.config.threshold:
+            return True
+        return room is not None and bool(payload) and len(self.wrap(payload)) > room
 
     def wrap(self, payload: bytes) -> bytes:
         """Return what goes on the topic for a payload that stays inline.
@@ -191,6 +190,8 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         here = self._per_loop.get(loop)
         if here is None:
+            for other in [other for other in self._per_loop if other.is_closed()]:
+                del self._per_loop[other]
             here = self._per_loop[loop] = _PerLoop(
                 slots=asyncio.Semaphore(self.config.concurrency),
                 flights=SingleFlight(),

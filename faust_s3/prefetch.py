@@ -33,6 +33,9 @@ class Pending:
         self.resolve = resolve
 
 
+_NOTHING = object()
+
+
 class _Slot:
     """A place in the queue that a download fills."""
 
@@ -100,7 +103,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         if self._errors:
             return False
         head = self._head()
-        return head is None or (isinstance(head, _Slot) and head.event is None)
+        return head is _NOTHING or (isinstance(head, _Slot) and head.event is None)
 
     async def get(self) -> Any:
         """Return the next event, whole."""
@@ -130,7 +133,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
 
     def _head(self) -> Any:
         queue = self._queue  # type: ignore[attr-defined]
-        return queue[0] if queue else None
+        return queue[0] if queue else _NOTHING
 
     async def _wait(self) -> None:
         # Mirrors asyncio.Queue.get, which cannot be called: it takes "not empty" for
@@ -149,7 +152,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
 
     def _wake_getter(self) -> None:
         head = self._head()
-        if head is not None and not (isinstance(head, _Slot) and head.task is not None):
+        if head is not _NOTHING and not (isinstance(head, _Slot) and head.task is not None):
             self._wakeup_next(self._getters)  # type: ignore[attr-defined]
 
     def _start_downloads(self) -> None:
@@ -180,6 +183,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
             await self._dispose(slot.pending.message, error)
         finally:
             slot.disposing = False
+            self._wake_getter()  # if this one was cancelled, another one goes on
         if slot is self._head():
             self._queue.popleft()  # type: ignore[attr-defined]
             self._give_back(slot)

@@ -68,7 +68,7 @@ class ByteCache(Generic[K]):
 
     def add(self, key: K, value: bytes) -> None:
         """Keep a value, and let go of the least recently used ones beyond the limit."""
-        if len(value) > self._limit // 4 or key in self._values:
+        if not value or len(value) > self._limit // 4 or key in self._values:
             return
         self._values[key] = value
         self._size += len(value)

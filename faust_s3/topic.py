@@ -23,7 +23,7 @@ from mode.utils.queues import ThrowableQueue
 from faust_s3.claim import Claim, Envelope, is_envelope
 from faust_s3.codec import CodecOwner, S3Codec, find_codec, now_the_value, within_topic
 from faust_s3.exceptions import PermanentError, S3Error, StoreUnavailable
-from faust_s3.internals import before_commit, record_room, wait_for_metadata
+from faust_s3.internals import CommitGate, record_room, wait_for_metadata
 from faust_s3.order import Line, Place
 from faust_s3.pipeline import Pipeline, reader_of
 from faust_s3.prefetch import Pending, PrefetchQueue
@@ -76,11 +76,15 @@ class Hub:
     Attributes:
         app: The app.
         owners: Its ``S3`` objects by name; the first one's settings are the topics' defaults.
+        gate: What commits wait for.
+        receivers: What the app's signals lead to; kept here for as long as the app.
     """
 
     def __init__(self, app: faust.App) -> None:
         self.app = app
         self.owners: dict[str, CodecOwner] = {}
+        self.gate = CommitGate(app)
+        self.receivers: object = None
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -137,10 +141,9 @@ class Hub:
         )
 
         async def refuse() -> None:
-            before_commit(self.app, message, refuse)  # for the next attempt to commit
             raise ProducerSendError(str(exc)) from exc
 
-        before_commit(self.app, message, refuse)
+        self.gate.before_commit(message, refuse)
         await self.app.crash(exc)
 
 
@@ -249,7 +252,7 @@ class OffloadingTopic(_Base):
             fut.background = self.hub.in_background(self._publish(fut, self._line(fut).join()))
             fut.background.add_done_callback(partial(_report_failure, fut))
             if fut.source is not None:
-                before_commit(self.app, fut.source.message, partial(_published, fut))
+                self.hub.gate.before_commit(fut.source.message, partial(_published, fut))
         return fut
 
     async def publish_message(
@@ -366,7 +369,7 @@ class OffloadingTopic(_Base):
         size = 0
         wrong: PermanentError | None = None
         claims: list[tuple[str, Pipeline, Claim]] = []
-        whole = copy.copy(message)  # the message itself keeps its claims
+        inline: dict[str, bytes] = {}
         for side in ("key", "value"):
             data = getattr(message, side)
             if type(data) is not Envelope:
@@ -377,7 +380,7 @@ class OffloadingTopic(_Base):
                 wrong = wrong or exc
                 continue
             if isinstance(found, bytes):
-                setattr(whole, side, found)
+                inline[side] = found
             else:
                 claims.append((side, pipeline, found))
                 size += found.payload_size
@@ -385,14 +388,15 @@ class OffloadingTopic(_Base):
         async def resolve(*, propagate: bool = True) -> EventT[Any]:
             if wrong is not None:
                 raise wrong
+            whole = copy.copy(message)  # the message itself keeps its claims
+            for side, payload in inline.items():
+                setattr(whole, side, payload)
             for side, pipeline, claim in claims:
                 setattr(whole, side, await pipeline.redeem(claim))
             with within_topic():
                 event = await plain(whole, propagate=propagate)
             if event is not None:
                 event.message = message
-            for side, _, _ in claims:
-                setattr(whole, side, None)  # the event has it now
             return cast("EventT[Any]", event)
 
         if (claims or wrong) and isinstance(self._queue, PrefetchQueue):

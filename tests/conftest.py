@@ -1,6 +1,6 @@
 """The servers of a test run, started once and when first asked for.
 
-``FAUST_S3_TEST_BROKER`` says which broker: noida (the default), tansu, or kafka, which is
+``FAUST_S3_TEST_BROKER`` says which broker: tansu (the default), noida, or kafka, which is
 Apache Kafka itself. See `faust_s3.local.LocalStack` for servers that run elsewhere.
 """
 
@@ -34,7 +34,7 @@ def s3_server() -> Iterator[SeaweedFS | RunningS3]:
 @pytest.fixture(scope="session")
 def stack(s3_server: SeaweedFS | RunningS3) -> Iterator[LocalStack]:
     """The same S3 server with a broker."""
-    broker: str | ApacheKafka = os.environ.get("FAUST_S3_TEST_BROKER", "noida")
+    broker: str | ApacheKafka = os.environ.get("FAUST_S3_TEST_BROKER", "tansu")
     if broker == "kafka":
         if (problem := available()) is not None:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(problem)

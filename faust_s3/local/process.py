@@ -22,7 +22,7 @@ __all__ = ["LocalStackError", "Server"]
 
 #: The slowest of our servers answers after 5 s on an idle machine.
 DEFAULT_START_TIMEOUT: Final = 60.0
-#: SeaweedFS takes 2 s to end, Kafka 3 s.
+#: Kafka takes 3 s to end on an idle machine and 11 s on a busy one.
 STOP_TIMEOUT: Final = 20.0
 _POLL: Final = 0.05
 _LOG_TAIL: Final = 4096
@@ -58,6 +58,9 @@ class Server(ABC):
 
     name: ClassVar[str]
     port_count: ClassVar[int] = 1
+
+    #: Seconds that an orderly end may take.
+    stop_timeout: float = STOP_TIMEOUT
 
     def __init__(
         self,
@@ -234,7 +237,7 @@ class Server(ABC):
         if self._process is not None and self.running:
             self._signal(signal.SIGTERM)
             try:
-                self._process.wait(STOP_TIMEOUT)
+                self._process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
         self._reap()

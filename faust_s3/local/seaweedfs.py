@@ -50,6 +50,7 @@ class SeaweedFS(Server):
 
     name = "seaweedfs"
     port_count = 10
+    stop_timeout = 5.0  # it takes 2 s, or now and then does not listen at all
     region = "us-east-1"
     session_token: str | None = None
     keys = Keys("faust-s3-local", "faust-s3-local-secret")

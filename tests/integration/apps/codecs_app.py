@@ -14,6 +14,8 @@ from faust_s3 import S3
 app = faust.App(
     os.environ["APP_ID"],
     broker=os.environ["KAFKA_BROKER"],
+    broker_session_timeout=10,
+    broker_heartbeat_interval=1,
     consumer_auto_offset_reset="earliest",
     topic_disable_leader=True,
     web_enabled=False,

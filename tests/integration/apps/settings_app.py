@@ -8,7 +8,13 @@ import faust
 
 from faust_s3 import S3
 
-app = faust.App(os.environ["APP_ID"], broker=os.environ["KAFKA_BROKER"], web_enabled=False)
+app = faust.App(
+    os.environ["APP_ID"],
+    broker=os.environ["KAFKA_BROKER"],
+    broker_session_timeout=10,
+    broker_heartbeat_interval=1,
+    web_enabled=False,
+)
 s3 = S3(app)
 records = app.topic(os.environ["RECORDS"], value_serializer="json|s3")
 

@@ -121,8 +121,10 @@ class Hub:
         """Wait until everything sent so far is published or has failed."""
         for line in list(self._lines.values()):
             place = line.join()
-            await place.reached()
-            place.leave()
+            try:
+                await place.reached()
+            finally:
+                place.leave()
 
     def cancel(self) -> None:
         """Abandon what was sent in the background."""

@@ -38,7 +38,10 @@ def closing_client(endpoint_url: str, keys: Keys, region: str = "us-east-1") -> 
             region_name=region,
             aws_access_key_id=keys.access_key,
             aws_secret_access_key=keys.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": 10, "mode": "standard"},
+            ),
         )
     )
 

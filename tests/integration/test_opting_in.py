@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from workers import APPS, Worker, produce, read_until, values
+from workers import Process, Worker, produce, read_until, values
 
 from faust_s3.claim import MAGIC
 
@@ -96,17 +94,17 @@ asyncio.run(main())
 
 
 async def test_codec_outside_a_worker(
-    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker]
+    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """A script with another Kafka client writes what a worker reads."""
     for kind in KINDS:
         stack.create_topic(f"{environ['RECORDS']}-{kind}", partitions=1)
     stack.create_topic(environ["SEEN"], partitions=1)
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, stack.bootstrap],
-        env={**os.environ, **environ, "PYTHONPATH": str(APPS), "TIMESTAMP": str(TIMESTAMP)},
-        check=True,
-    )
+    script = Process(
+        "-c", SCRIPT, stack.bootstrap,
+        environ={**environ, "TIMESTAMP": str(TIMESTAMP)}, cwd=tmp_path,
+    )  # fmt: skip
+    assert script.wait() == 0, script.output
     worker = start_worker("codecs_app", TIMESTAMP=str(TIMESTAMP)).ready()
 
     def arrived(records: list[Any]) -> bool:

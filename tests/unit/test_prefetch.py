@@ -255,18 +255,17 @@ async def test_several_getters_each_get_one() -> None:
 
 async def test_a_cancelled_getter_leaves_the_event_to_others() -> None:
     """A getter that was woken and cancelled at once passes the turn on."""
-    downloads, queue = Downloads(), make_queue()
+    queue = make_queue()
     first, second = (asyncio.ensure_future(queue.get()) for _ in range(2))
     await settle()
-    queue.put_nowait(downloads.pending(0))
-    await settle()
-    downloads.finish(0)
-    await asyncio.sleep(0)  # the download ends
-    await asyncio.sleep(0)  # its callback wakes the first getter
-    await ended(first)
+    queue.put_nowait("small")  # wakes the first one
+    first.cancel()
     await settle(second.done)
-    assert second.done()
-    assert await second == 0
+    try:
+        assert second.done()
+        assert await second == "small"
+    finally:
+        await ended(first, second)
 
 
 async def test_a_cancelled_getter_is_forgotten() -> None:

@@ -608,6 +608,37 @@ async def test_draining() -> None:
     assert len(world.producer.sent) == 1
 
 
+async def test_draining_holds_nobody_up() -> None:
+    """What is sent while the app drains, by agents that finish, is published as well."""
+    world = World(GatedStore())
+    first = asyncio.ensure_future(world.photos.send(value=LARGE))
+    await settle()
+    draining = asyncio.ensure_future(world.app.on_before_shutdown.send())
+    await settle()
+    second = asyncio.ensure_future(world.photos.send(value=SMALL))
+    world.store.open(LARGE)
+    await asyncio.gather(first, draining, second)
+    assert world.producer.values[1] == SMALL
+
+
+async def test_draining_may_be_cut_short() -> None:
+    """A drain that is cancelled stands in nobody's way."""
+    world = World(GatedStore())
+    first = asyncio.ensure_future(world.photos.send(value=LARGE))
+    await settle()
+    draining = asyncio.ensure_future(world.app.on_before_shutdown.send())
+    await settle()
+    await ended(draining)
+    second = asyncio.ensure_future(world.photos.send(value=SMALL))
+    world.store.open(LARGE)
+    await first
+    await settle(second.done)
+    try:
+        assert second.done()
+    finally:
+        await ended(second)
+
+
 async def test_stopping_abandons_what_is_left() -> None:
     """What could not be drained fails, rather than outlive the app."""
     world = World(GatedStore())

@@ -47,7 +47,7 @@ async def measure(blocking: bool, count: int, size: int, topic_name: str) -> dic
     received: list[float] = []
     done = asyncio.Event()
 
-    async def read(stream: faust.Stream[str]) -> None:
+    async def read(stream: faust.types.StreamT[str]) -> None:
         async for value in stream:
             assert value == values[len(received)]
             received.append(perf_counter())
@@ -88,11 +88,14 @@ def main() -> None:
     from faust_s3.local import LatencyProxy, LocalStack
 
     results: dict[str, list[dict[str, float]]] = {"blocking": [], "async": []}
-    with LocalStack() as stack, LatencyProxy(stack.endpoint_url, latency=args.latency) as proxy:
+    with (
+        LocalStack(broker="noida") as stack,
+        LatencyProxy(stack.endpoint_url, latency=args.latency) as proxy,
+    ):
         environ = {**os.environ, **stack.environ, "KAFKA_BROKER": stack.broker,
                    "FAUST_S3_ENDPOINT_URL": proxy.endpoint_url}  # fmt: skip
         for number in range(ROUNDS):
-            for kind, rates in results.items():
+            for kind, runs in results.items():
                 topic = f"bench-{uuid4().hex[:8]}"
                 stack.create_topic(topic, partitions=1)
                 run = subprocess.run(
@@ -100,7 +103,7 @@ def main() -> None:
                      "--topic", topic, "--records", str(args.records), "--size", str(args.size)],
                     env=environ, check=True, stdout=subprocess.PIPE, text=True,
                 )  # fmt: skip
-                rates.append(json.loads(run.stdout.splitlines()[-1]))
+                runs.append(json.loads(run.stdout.splitlines()[-1]))
                 print(f"round {number + 1}/{ROUNDS} {kind}", file=sys.stderr)
     print(f"{args.records} records of {args.size} bytes, {args.latency * 1000:.0f} ms latency, "
           f"median of {ROUNDS} rounds")  # fmt: skip

@@ -420,6 +420,9 @@ class OffloadingTopic(_Base):
                 logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
                 message.ack(self.app.consumer)
                 return
+        # First what was acknowledged before: a consumer that crashes in the middle of a
+        # commit can leave Faust waiting for it for ever.
+        await self.app.consumer.commit()
         try:
             raise exc
         except type(exc):

@@ -135,6 +135,9 @@ class FakeConsumer:
     def unacked(self) -> set[Message]:
         return self._unacked_messages
 
+    async def commit(self) -> bool:
+        return False
+
     @property
     def acked(self) -> list[int]:
         """Offsets, in the order in which they were acknowledged."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import faust
 import pytest
-from apps import THRESHOLD, connect, consumer_of, make_app, make_s3, message, settle, stored
 from faust.transport.conductor import ConductorCompiler
 from faust.types import TP
 from stores import CountingStore
+from worlds import THRESHOLD, connect, consumer_of, make_app, make_s3, message, settle, stored
 
 from faust_s3 import S3, ConfigError
 from faust_s3.claim import MAGIC

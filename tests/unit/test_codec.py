@@ -11,7 +11,10 @@ from typing import Any
 
 import faust
 import pytest
-from apps import (
+from faust.exceptions import SecurityWarning
+from faust.serializers import codecs
+from stores import CountingStore, FailingStore
+from worlds import (
     LARGE,
     THRESHOLD,
     claim_in,
@@ -21,9 +24,6 @@ from apps import (
     message,
     producer_of,
 )
-from faust.exceptions import SecurityWarning
-from faust.serializers import codecs
-from stores import CountingStore, FailingStore
 
 from faust_s3 import S3, ConfigError, ObjectMissing, StoreUnavailable
 from faust_s3.claim import MAGIC, Inline

@@ -11,7 +11,9 @@ from typing import Any
 
 import faust
 import pytest
-from apps import (
+from faust.exceptions import AlreadyConfiguredWarning, ImproperlyConfigured
+from stores import CountingStore
+from worlds import (
     THRESHOLD,
     URL,
     claim_in,
@@ -23,8 +25,6 @@ from apps import (
     settle,
     stored,
 )
-from faust.exceptions import AlreadyConfiguredWarning, ImproperlyConfigured
-from stores import CountingStore
 
 from faust_s3 import S3, Config, ConfigError
 from faust_s3.stores import MemoryStore

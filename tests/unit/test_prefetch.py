@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from apps import ended, message, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from mode.utils.queues import FlowControlEvent
+from worlds import ended, message, settle
 
 from faust_s3.prefetch import Pending, PrefetchQueue
 

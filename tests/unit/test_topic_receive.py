@@ -10,7 +10,12 @@ from typing import Any
 import faust
 import faust.streams
 import pytest
-from apps import (
+from faust.exceptions import KeyDecodeError, ValueDecodeError
+from faust.transport.conductor import ConductorCompiler, ConductorHandler
+from faust.types import TP, Message
+from mode.utils.queues import ThrowableQueue
+from stores import BarrierStore, CountingStore, FailingStore
+from worlds import (
     THRESHOLD,
     FakeConsumer,
     GatedStore,
@@ -25,11 +30,6 @@ from apps import (
     settle,
     stored,
 )
-from faust.exceptions import KeyDecodeError, ValueDecodeError
-from faust.transport.conductor import ConductorCompiler, ConductorHandler
-from faust.types import TP, Message
-from mode.utils.queues import ThrowableQueue
-from stores import BarrierStore, CountingStore, FailingStore
 
 from faust_s3 import AccessDenied, ClaimError, Config, IntegrityError, ObjectMissing
 from faust_s3.claim import MAGIC, Claim, Envelope, Inline

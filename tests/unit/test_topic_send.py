@@ -8,7 +8,12 @@ from typing import Any
 
 import faust
 import pytest
-from apps import (
+from faust.exceptions import ProducerSendError
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+from stores import BarrierStore, CountingStore, FailingStore
+from worlds import (
     LARGE,
     SMALL,
     THRESHOLD,
@@ -28,11 +33,6 @@ from apps import (
     producer_of,
     settle,
 )
-from faust.exceptions import ProducerSendError
-from faust.types import TP
-from hypothesis import given
-from hypothesis import strategies as st
-from stores import BarrierStore, CountingStore, FailingStore
 
 from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable
 from faust_s3.claim import MAGIC, Envelope, Inline, is_envelope

@@ -54,10 +54,7 @@ async def measure(blocking: bool, count: int, size: int, topic_name: str) -> dic
             if len(received) == count:
                 done.set()
 
-    async def main() -> None:
-        await read(topic.stream())
-
-    app.task(main)
+    app.agent(topic)(read)
     app.finalize()
     await app.start()
     started = perf_counter()

@@ -420,8 +420,10 @@ class OffloadingTopic(_Base):
                 logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
                 message.ack(self.app.consumer)
                 return
-        # First what was acknowledged before: a consumer that crashes in the middle of a
-        # commit can leave Faust waiting for it for ever.
+        # First what was acknowledged before: a consumer that has crashed answers no commit,
+        # and Faust would wait for it when it stops. The first call may only wait for a
+        # commit that began too early.
+        await self.app.consumer.commit()
         await self.app.consumer.commit()
         try:
             raise exc

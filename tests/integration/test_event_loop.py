@@ -17,7 +17,11 @@ async def test_a_slow_store_does_not_stop_the_loop(
     for name in (environ["RECORDS"], environ["SEEN"]):
         stack.create_topic(name, partitions=1)
     with LatencyProxy(stack.endpoint_url, latency=0.2) as proxy:
-        worker = start_worker("heartbeat_app", FAUST_S3_ENDPOINT_URL=proxy.endpoint_url)
+        worker = start_worker(
+            "heartbeat_app",
+            FAUST_S3_ENDPOINT_URL=proxy.endpoint_url,
+            COVERAGE_PROCESS_START="",  # a tracer would be what is measured
+        )
         (report,) = values(
             await read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) == 1)
         )

@@ -23,9 +23,10 @@ class Process:
     """A child process whose output is kept and can be waited on."""
 
     def __init__(self, *args: str, environ: Mapping[str, str], cwd: Path) -> None:
+        given = {**os.environ, "PYTHONPATH": str(APPS), "PYTHONUNBUFFERED": "1", **environ}
         self._process = subprocess.Popen(
             [sys.executable, *args],
-            env={**os.environ, "PYTHONPATH": str(APPS), "PYTHONUNBUFFERED": "1", **environ},
+            env={name: value for name, value in given.items() if value},
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -20,7 +20,7 @@ async def test_a_slow_store_does_not_stop_the_loop(
         worker = start_worker(
             "heartbeat_app",
             FAUST_S3_ENDPOINT_URL=proxy.endpoint_url,
-            COVERAGE_PROCESS_START="",  # a tracer would be what is measured
+            COVERAGE_PROCESS_CONFIG="",  # a tracer would be what is measured
         )
         (report,) = values(
             await read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) == 1)

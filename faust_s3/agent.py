@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 from faust.types import AgentT, TopicT
 
 from faust_s3.exceptions import ConfigError
-from faust_s3.topic import OffloadingTopic, Policy
+from faust_s3.hub import Policy
+from faust_s3.topic import OffloadingTopic
 
 __all__ = ["with_policy"]
 

@@ -16,10 +16,11 @@ from faust_s3.blocking import BlockingPipeline
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
 from faust_s3.config import ENV_PREFIX, Config, check_on_bad_claim, load_config
 from faust_s3.exceptions import ConfigError
+from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.internals import record_room, set_topic_class, topic_class
 from faust_s3.pipeline import Pipeline
 from faust_s3.stores.base import Store
-from faust_s3.topic import Hub, OffloadingTopic, OptIn, Policy, offloading_class
+from faust_s3.topic import OffloadingTopic, offloading_class
 
 if TYPE_CHECKING:
     import boto3
@@ -267,6 +268,7 @@ def _make_aware(app: faust.App, hub: Hub) -> None:
     hub.receivers = receivers = _Receivers(hub)
     app.on_configured.connect(receivers.on_configured, weak=True)
     app.on_partitions_assigned.connect(receivers.on_partitions_assigned, weak=True)
+    app.on_partitions_revoked.connect(receivers.on_partitions_revoked, weak=True)
     app.on_before_shutdown.connect(receivers.on_before_shutdown, weak=True)
     if app.configured:
         receivers.on_configured(app, app.conf)
@@ -286,6 +288,12 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         _check_topics(list(self._hub.app.topics))
+
+    async def on_partitions_revoked(
+        self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
+    ) -> None:
+        (revoked,) = args
+        self._hub.gate.forget(revoked)
 
     async def on_before_shutdown(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any

@@ -7,17 +7,26 @@ this package uses public names.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
-from heapq import heappush
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from heapq import heapify, heappush
 from typing import Any, Final, cast
 
 from faust import App, Topic
 from faust.app._attached import Attachment
-from faust.types import TP, AppT, HeadersArg, Message
+from faust.exceptions import ProducerSendError
+from faust.types import TP, AppT, ConsumerT, HeadersArg, Message
 from faust.types.tuples import FutureMessage
 from mode.utils.objects import Unordered
 
-__all__ = ["CommitGate", "record_room", "set_topic_class", "topic_class", "wait_for_metadata"]
+__all__ = [
+    "CommitGate",
+    "commit_twice",
+    "consumer_of",
+    "record_room",
+    "set_topic_class",
+    "topic_class",
+    "wait_for_metadata",
+]
 
 #: aiokafka 0.14.0, ``record/_crecords/default_records.pyx``: a batch header has 61 bytes
 #: and a record at most 21 besides its key, value and headers, whose lengths take up to 5
@@ -74,17 +83,38 @@ class CommitGate:
         As long as it raises, nothing is committed; a ``ProducerSendError`` crashes the
         consumer.
         """
-        waiter = _Waiter(self, message, wait)
-        self._waiters[message.tp].add(waiter)
+        # Faust compares with the offset that it commits, which is the next one to be read.
+        self._add(message.tp, message.offset + 1, wait)
+
+    def close(self, partitions: Iterable[TP], reason: str) -> None:
+        """Prevent every commit from now on."""
+
+        async def refuse() -> None:
+            raise ProducerSendError(f"nothing is committed any more: {reason}")
+
+        for tp in partitions:
+            self._add(tp, 0, refuse)
+
+    def forget(self, partitions: Iterable[TP]) -> None:
+        """Drop what waits for partitions that were revoked: they are another worker's now."""
+        pending = cast(App, self._app)._attachments._pending
+        for tp in partitions:
+            if ours := cast("set[object]", self._waiters.pop(tp, None)):
+                pending[tp] = [entry for entry in pending[tp] if entry.message.value not in ours]
+                heapify(pending[tp])
+
+    def _add(self, tp: TP, offset: int, wait: Callable[[], Awaitable[Any]]) -> None:
+        waiter = _Waiter(self, tp, offset, wait)
+        self._waiters[tp].add(waiter)
         self._attach(waiter)
 
     def _attach(self, waiter: _Waiter) -> None:
-        pending = cast(App, self._app)._attachments._pending[waiter.source.tp]
+        pending = cast(App, self._app)._attachments._pending[waiter.tp]
         attached = cast(FutureMessage, waiter)
-        heappush(pending, Attachment(waiter.source.offset, Unordered(attached)))
+        heappush(pending, Attachment(waiter.offset, Unordered(attached)))
 
     def _done(self, waiter: _Waiter) -> None:
-        self._waiters[waiter.source.tp].discard(waiter)
+        self._waiters[waiter.tp].discard(waiter)
 
     def _again(self, tp: TP) -> None:
         # A commit takes all its attachments before it awaits the first one, so that those
@@ -97,11 +127,12 @@ class _Waiter:
     """Looks like an attached ``FutureMessage`` to the consumer that is about to commit."""
 
     def __init__(
-        self, gate: CommitGate, source: Message, wait: Callable[[], Awaitable[Any]]
+        self, gate: CommitGate, tp: TP, offset: int, wait: Callable[[], Awaitable[Any]]
     ) -> None:
         self.message = self
         self.channel = self
-        self.source = source
+        self.tp = tp
+        self.offset = offset
         self._gate = gate
         self._wait = wait
 
@@ -109,10 +140,28 @@ class _Waiter:
         try:
             result = await self._wait()
         except BaseException:
-            self._gate._again(self.source.tp)
+            self._gate._again(self.tp)
             raise
         self._gate._done(self)
         return result
+
+
+def consumer_of(app: AppT) -> ConsumerT | None:
+    """Return the app's consumer without making one, as ``app.consumer`` would.
+
+    Mirrors ``faust/app/base.py::App.consumer`` of 0.15.3.
+    """
+    return cast(App, app)._consumer
+
+
+async def commit_twice(consumer: ConsumerT) -> None:
+    """Commit what has been acknowledged when this is called.
+
+    ``faust/transport/consumer.py::Consumer.commit`` of 0.15.3 only waits for a commit that
+    is under way, and does not commit itself then.
+    """
+    await consumer.commit()
+    await consumer.commit()
 
 
 async def wait_for_metadata(app: AppT, topic: str) -> None:

@@ -6,161 +6,31 @@ is plain Faust in both directions until it opts in.
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import logging
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import faust
-from faust.exceptions import KeyDecodeError, ProducerSendError, ValueDecodeError
-from faust.types import EventT, Message, RecordMetadata
-from faust.types.tuples import FutureMessage, PendingMessage
+from faust.types import RecordMetadata
+from faust.types.tuples import FutureMessage
 from mode.utils.queues import ThrowableQueue
 
-from faust_s3.claim import Claim, Envelope, is_envelope
+from faust_s3.claim import Envelope
 from faust_s3.codec import CodecOwner, S3Codec, find_codec, now_the_value, within_topic
-from faust_s3.exceptions import PermanentError, S3Error, StoreUnavailable
-from faust_s3.internals import CommitGate, record_room, wait_for_metadata
+from faust_s3.exceptions import S3Error
+from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.order import Line, Place
-from faust_s3.pipeline import Pipeline, reader_of
-from faust_s3.prefetch import Pending, PrefetchQueue
-from faust_s3.retry import Patience
+from faust_s3.prefetch import PrefetchQueue
+from faust_s3.receiving import Receiver
+from faust_s3.sending import Outgoing, offloaded, published, report_failure
 
 if TYPE_CHECKING:
     _Base = faust.Topic
 else:
     _Base = object
 
-__all__ = ["Hub", "OffloadingTopic", "OptIn", "Policy", "offloading_class"]
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OptIn:
-    """Which side of a topic's messages is offloaded, and by whom.
-
-    Attributes:
-        key: For keys.
-        value: For values.
-    """
-
-    key: CodecOwner | None = None
-    value: CodecOwner | None = None
-
-    def __bool__(self) -> bool:
-        return self.key is not None or self.value is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How one agent reads.
-
-    Attributes:
-        prefetch: Downloads ahead of the stream.
-        prefetch_bytes: Their bytes.
-        on_bad_claim: ``"raise"`` or ``"skip"``.
-    """
-
-    prefetch: int
-    prefetch_bytes: int
-    on_bad_claim: str
-
-
-class Hub:
-    """What the topics of one app share.
-
-    Attributes:
-        app: The app.
-        owners: Its ``S3`` objects by name; the first one's settings are the topics' defaults.
-        gate: What commits wait for.
-        receivers: What the app's signals lead to; kept here for as long as the app.
-    """
-
-    def __init__(self, app: faust.App) -> None:
-        self.app = app
-        self.owners: dict[str, CodecOwner] = {}
-        self.gate = CommitGate(app)
-        self.receivers: object = None
-        self._lines: dict[str, Line] = {}
-        self._background: set[asyncio.Task[None]] = set()
-
-    @property
-    def pipelines(self) -> list[Pipeline]:
-        """All that may redeem a claim."""
-        return [owner.pipeline for owner in self.owners.values()]
-
-    def default_policy(self) -> Policy:
-        """Return how agents read that have no policy of their own."""
-        config = self.pipelines[0].config
-        return Policy(config.prefetch, config.prefetch_bytes, config.on_bad_claim)
-
-    def line(self, topic: str) -> Line:
-        """Return the line of senders to a topic."""
-        return self._lines.setdefault(topic, Line())
-
-    def patience(self, pipeline: Pipeline, source: EventT[Any] | None) -> Patience:
-        """Return how long a sender waits: in an agent, while the worker lives."""
-        return Patience(
-            timeout=None if source is not None else pipeline.config.send_timeout,
-            stopping=lambda: self.app.should_stop,
-            sleep=self.app.sleep,
-        )
-
-    def in_background(self, send: Any) -> asyncio.Task[None]:
-        """Run a send that nobody awaits."""
-        task: asyncio.Task[None] = asyncio.ensure_future(send)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
-
-    async def drain(self) -> None:
-        """Wait until everything sent so far is published or has failed."""
-        for line in list(self._lines.values()):
-            place = line.join()
-            try:
-                await place.reached()
-            finally:
-                place.leave()
-
-    def cancel(self) -> None:
-        """Abandon what was sent in the background."""
-        for task in self._background:
-            task.cancel()
-
-    async def refuse_commit(self, source: EventT[Any], exc: S3Error) -> None:
-        """See to it that the source of a message that was not sent is delivered again."""
-        message = source.message
-        logger.error(
-            "a message sent while processing %s offset %s was not stored, so the worker "
-            "stops and does not acknowledge that event: %s",
-            message.tp,
-            message.offset,
-            exc,
-        )
-
-        async def refuse() -> None:
-            raise ProducerSendError(str(exc)) from exc
-
-        self.gate.before_commit(message, refuse)
-        await self.app.crash(exc)
-
-
-class _Outgoing(FutureMessage):
-    """A message on its way to the store first.
-
-    Attributes:
-        opt_in: Which side is offloaded.
-        source: The event that was processed when it was sent.
-        background: The task that sends it, if nobody waits.
-    """
-
-    opt_in: OptIn
-    source: EventT[Any] | None
-    background: asyncio.Task[None] | None = None
+__all__ = ["OffloadingTopic", "offloading_class"]
 
 
 class OffloadingTopic(_Base):
@@ -171,6 +41,7 @@ class OffloadingTopic(_Base):
     """
 
     hub: ClassVar[Hub]
+    _receiver: Receiver
     _policy: Policy | None = None
 
     def __init__(self, app: Any, *args: Any, opt_in: OptIn | None = None, **kwargs: Any) -> None:
@@ -234,10 +105,7 @@ class OffloadingTopic(_Base):
         if not opt_in and not self.opt_in:
             fut.message = message
             return fut
-        outgoing = _Outgoing(message)
-        outgoing.opt_in = opt_in
-        outgoing.source = faust.current_event()
-        return outgoing
+        return Outgoing(message, opt_in, faust.current_event())
 
     def prepare_value(self, *args: Any, **kwargs: Any) -> Any:
         """Serialize the value, which comes after the key."""
@@ -250,18 +118,18 @@ class OffloadingTopic(_Base):
         The source event is committed after the message was published.
         """
         fut = super().send_soon(**kwargs)
-        if isinstance(fut, _Outgoing):
+        if isinstance(fut, Outgoing):
             fut.background = self.hub.in_background(self._publish(fut, self._line(fut).join()))
-            fut.background.add_done_callback(partial(_report_failure, fut))
+            fut.background.add_done_callback(partial(report_failure, fut))
             if fut.source is not None:
-                self.hub.gate.before_commit(fut.source.message, partial(_published, fut))
+                self.hub.gate.before_commit(fut.source.message, partial(published, fut))
         return fut
 
     async def publish_message(
         self, fut: FutureMessage, wait: bool = False
     ) -> Awaitable[RecordMetadata]:
         """Store what is large, wait for those who sent before, and publish."""
-        if not isinstance(fut, _Outgoing):
+        if not isinstance(fut, Outgoing):
             return await super().publish_message(fut, wait)
         if fut.background is not None:
             return fut  # the producer's buffer came to it, and it is on its way already
@@ -271,50 +139,20 @@ class OffloadingTopic(_Base):
         return self.hub.line(self._topic_name_or_default(fut.message.channel))
 
     async def _publish(
-        self, fut: _Outgoing, place: Place, wait: bool = False
+        self, fut: Outgoing, place: Place, wait: bool = False
     ) -> Awaitable[RecordMetadata]:
+        topic = self._topic_name_or_default(fut.message.channel)
         try:
-            fut.message = await self._offloaded(fut)
+            fut.message = await offloaded(fut, topic, self.hub)
             await place.reached()
             return await super().publish_message(fut, wait)
         except S3Error as exc:
-            exc.at(topic=self._topic_name_or_default(fut.message.channel))
+            exc.at(topic=topic)
             if fut.source is not None:
                 await self.hub.refuse_commit(fut.source, exc)
             raise
         finally:
             place.leave()
-
-    async def _offloaded(self, fut: _Outgoing) -> PendingMessage:
-        message, opt_in = fut.message, fut.opt_in
-        topic = self._topic_name_or_default(message.channel)
-        key, value, partition = message.key, message.value, message.partition
-        original_key = cast(bytes, key)
-        if opt_in.key is not None and key:
-            pipeline = opt_in.key.pipeline
-            if pipeline.is_large(key):
-                patience = self.hub.patience(pipeline, fut.source)
-                key = await pipeline.offload(key, topic=topic, is_key=True, patience=patience)
-            else:
-                key = pipeline.wrap(key)
-            if key is not original_key and partition is None:
-                # The record goes where its key would have gone.
-                await wait_for_metadata(self.app, topic)
-                partition = self.app.producer.key_partition(topic, original_key).partition
-        if opt_in.value is not None and value:
-            pipeline = opt_in.value.pipeline
-            room = record_room(self.app.conf.producer_max_request_size, key, message.headers)
-            if pipeline.is_large(value, room=room):
-                value = await pipeline.offload(
-                    value,
-                    topic=topic,
-                    partition=partition,
-                    key=original_key,
-                    patience=self.hub.patience(pipeline, fut.source),
-                )
-            else:
-                value = pipeline.wrap(value)
-        return message._replace(key=key, value=value, partition=partition)
 
     # -- receiving
 
@@ -328,7 +166,7 @@ class OffloadingTopic(_Base):
                 maxsize=self.app.conf.stream_buffer_maxsize if maxsize is None else maxsize,
                 flow_control=self.app.flow_control,
                 clear_on_resume=True,
-                dispose=self._dispose,
+                dispose=self._receiver.dispose,
                 prefetch=policy.prefetch,
                 prefetch_bytes=policy.prefetch_bytes,
             )
@@ -348,104 +186,11 @@ class OffloadingTopic(_Base):
 
     def _compile_decode(self) -> None:
         super()._compile_decode()
-        if not self.opt_in:
-            return
-        plain = self.decode
-        reads_key, reads_value = self.opt_in.key is not None, self.opt_in.value is not None
-
-        async def decode(message: Message, *, propagate: bool = False) -> Any:
-            wrapped_key = reads_key and is_envelope(message.key)
-            wrapped_value = reads_value and is_envelope(message.value)
-            if not (wrapped_key or wrapped_value):
-                return await plain(message, propagate=propagate)
-            # Content unchanged: forward() sends these bytes on.
-            if wrapped_key:
-                message.key = Envelope(cast(bytes, message.key))
-            if wrapped_value:
-                message.value = Envelope(cast(bytes, message.value))
-            return await self._decode_envelopes(plain, message, propagate)
-
-        self.decode = decode  # type: ignore[method-assign] # as faust/topics.py does
-
-    async def _decode_envelopes(self, plain: Any, message: Message, propagate: bool) -> Any:
-        size = 0
-        wrong: PermanentError | None = None
-        claims: list[tuple[str, Pipeline, Claim]] = []
-        inline: dict[str, bytes] = {}
-        for side in ("key", "value"):
-            data = getattr(message, side)
-            if type(data) is not Envelope:
-                continue
-            try:
-                pipeline, found = reader_of(self.hub.pipelines, data)
-            except PermanentError as exc:
-                wrong = wrong or exc
-                continue
-            if isinstance(found, bytes):
-                inline[side] = found
-            else:
-                claims.append((side, pipeline, found))
-                size += found.payload_size
-
-        async def resolve(*, propagate: bool = True) -> EventT[Any]:
-            if wrong is not None:
-                raise wrong
-            whole = copy.copy(message)  # the message itself keeps its claims
-            for side, payload in inline.items():
-                setattr(whole, side, payload)
-            for side, pipeline, claim in claims:
-                setattr(whole, side, await pipeline.redeem(claim))
-            with within_topic():
-                event = await plain(whole, propagate=propagate)
-            if event is not None:
-                event.message = message
-            return cast("EventT[Any]", event)
-
-        if (claims or wrong) and isinstance(self._queue, PrefetchQueue):
-            return Pending(message, size, resolve)
-        return await resolve(propagate=propagate)
-
-    async def _dispose(self, message: Message, exc: BaseException) -> None:
-        if isinstance(exc, (KeyDecodeError, ValueDecodeError)):
-            # As faust/transport/conductor.py of 0.15.3 treats them; the payload is whole.
-            message.ack(self.app.consumer)
-            if isinstance(exc, KeyDecodeError):
-                await self.on_key_decode_error(exc, message)
-            else:
-                await self.on_value_decode_error(exc, message)
-            return
-        if isinstance(exc, PermanentError):
-            exc.at(topic=message.topic, partition=message.partition, offset=message.offset)
-            if self.policy.on_bad_claim == "skip":
-                logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
-                message.ack(self.app.consumer)
-                return
-        # First what was acknowledged before: a consumer that has crashed answers no commit,
-        # and Faust would wait for it when it stops. The first call may only wait for a
-        # commit that began too early.
-        await self.app.consumer.commit()
-        await self.app.consumer.commit()
-        try:
-            raise exc
-        except type(exc):
-            await self.app.crash(exc)
-        # The stream must not go on to the next event: Faust would commit past this one.
-        await asyncio.get_running_loop().create_future()
-
-
-def _report_failure(fut: _Outgoing, task: asyncio.Task[Any]) -> None:
-    exc = StoreUnavailable("the app stopped") if task.cancelled() else task.exception()
-    if exc is not None and not fut.done():
-        fut.set_exception(exc)
-        fut.exception()  # whoever awaits it still gets it; nobody has to
-        logger.error("a message for %s was not sent: %s", fut.message.channel, exc)
-
-
-async def _published(fut: _Outgoing) -> FutureMessage:
-    await asyncio.wait({fut})
-    if (exc := fut.exception()) is not None:
-        raise ProducerSendError(f"Error while sending: {exc!r}") from exc
-    return fut
+        if self.opt_in:
+            self._receiver = Receiver(
+                self, self.decode, hub=self.hub, opt_in=self.opt_in, policy=lambda: self.policy
+            )
+            self.decode = self._receiver.decode  # type: ignore[method-assign] # as Faust does
 
 
 def offloading_class(base: type[faust.Topic], hub: Hub) -> type[faust.Topic]:

@@ -16,7 +16,7 @@ from worlds import THRESHOLD, connect, consumer_of, make_app, make_s3, message, 
 
 from faust_s3 import S3, ConfigError
 from faust_s3.claim import MAGIC
-from faust_s3.topic import Policy
+from faust_s3.hub import Policy
 
 LARGE = "x" * THRESHOLD
 

@@ -34,7 +34,7 @@ from worlds import (
     settle,
 )
 
-from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable
+from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable, hub
 from faust_s3.claim import MAGIC, Envelope, Inline, is_envelope
 from faust_s3.prefetch import Pending
 from faust_s3.stores import Location, Store
@@ -88,7 +88,7 @@ class Source:
         """Do what Faust's consumer does first when it commits."""
         attachments = self.world.app._attachments
         return await attachments.publish_for_tp_offset(
-            TP("source", 0), self.message.offset if offset is None else offset
+            TP("source", 0), self.message.offset + 1 if offset is None else offset
         )
 
 
@@ -723,7 +723,45 @@ async def test_a_failed_send_allows_commits_before_it() -> None:
     source = Source(world, offset=5)
     with processing(source.event), pytest.raises(AccessDenied):
         await world.photos.send(value=LARGE)
-    assert await source.commit(offset=4) == []
+    assert await source.commit(offset=5) == []
+
+
+async def test_nothing_is_committed_after_a_crash() -> None:
+    """What was acknowledged before is committed first; then Faust is not to try."""
+    world = World(FailingStore([AccessDenied("no")]))
+    source = Source(world)
+    with processing(source.event), pytest.raises(AccessDenied):
+        await world.photos.send(value=LARGE)
+    assert consumer_of(world.app).commits == 2
+    with pytest.raises(ProducerSendError, match="nothing is committed any more: no"):
+        await world.app._attachments.publish_for_tp_offset(TP("assigned", 0), 1)
+
+
+async def test_a_crash_does_not_wait_for_ever_for_a_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A commit that waits for a store that is away is given up."""
+    monkeypatch.setattr(hub, "_LAST_COMMIT", 0)
+    world = World(FailingStore([AccessDenied("no")]))
+    never = asyncio.Event()
+    monkeypatch.setattr(consumer_of(world.app), "commit", never.wait)
+    with processing(Source(world).event), pytest.raises(AccessDenied):
+        await world.photos.send(value=LARGE)
+    assert isinstance(world.app.crash_reason, AccessDenied)
+    never.set()
+    await settle()
+
+
+async def test_revoked_partitions_are_forgotten() -> None:
+    """What another worker reads now keeps no commit of ours, and no memory."""
+    world = World(GatedStore())
+    source = Source(world)
+    with processing(source.event):
+        world.photos.send_soon(value=LARGE)
+    await world.app.on_partitions_revoked.send({source.message.tp, TP("never seen", 0)})
+    assert await source.commit() == []
+    world.store.open(LARGE)
+    await settle(lambda: world.producer.sent)
 
 
 async def test_a_failed_send_tells_where(caplog: pytest.LogCaptureFixture) -> None:

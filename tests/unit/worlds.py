@@ -130,13 +130,18 @@ class FakeConsumer:
         self._waiting_for_ack = None
         self.pressure: list[str] = []
         self.transactions = None
+        self.commits = 0
 
     @property
     def unacked(self) -> set[Message]:
         return self._unacked_messages
 
     async def commit(self) -> bool:
+        self.commits += 1
         return False
+
+    def assignment(self) -> set[TP]:
+        return {TP("assigned", 0)}
 
     @property
     def acked(self) -> list[int]:

@@ -7,6 +7,7 @@ it does the same work by itself, synchronously.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ __all__ = [
     "NamedCodec",
     "S3Codec",
     "find_codec",
+    "name_codec",
     "now_the_value",
     "owners",
     "within_topic",
@@ -91,9 +93,16 @@ def now_the_value() -> None:
         named.side = "value"
 
 
+def name_codec(codec: S3Codec | None) -> None:
+    """Tell the topic of a codec that is asked for, but that Faust will not run."""
+    if codec is not None and (named := _named.get()) is not None:
+        setattr(named, named.side, codec)
+
+
 class S3Codec(Codec):
     """Base of our codecs; stands last in a chain, because a claim is the outermost encoding."""
 
+    @abstractmethod
     def owner(self, by_name: Mapping[str, CodecOwner] | None = None) -> CodecOwner:
         """Return what this codec works with.
 
@@ -103,7 +112,6 @@ class S3Codec(Codec):
         Raises:
             ConfigError: If there is none, or more than one and no app to choose by.
         """
-        raise NotImplementedError
 
     @property
     def topic(self) -> str | None:
@@ -117,7 +125,7 @@ class S3Codec(Codec):
             if not payload:
                 return payload  # tombstones and empty values stay what they are
             return self.owner().blocking.offload(payload, topic=self.topic)
-        setattr(named, named.side, self)
+        name_codec(self)
         return payload
 
     def _loads(self, s: bytes) -> bytes:
@@ -126,7 +134,11 @@ class S3Codec(Codec):
         return s
 
     def clone(self, *children: CodecT) -> CodecT:
-        """Refuse to be followed by another codec."""
+        """Refuse to be followed by another codec.
+
+        Only as the first in a chain: Faust clones no other codec, nor tells it of the chain.
+        Topics see the rest (:func:`find_codec`).
+        """
         if children:
             raise ConfigError(
                 f"codec {self!r} must be the last in a chain, like 'json|s3'; "

@@ -11,17 +11,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args, get_type_hints
+from typing import Any, Final, TypedDict, get_type_hints
 
 from faust_s3.exceptions import ClaimError, ConfigError
-from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate, check_path
 
 __all__ = ["ENV_PREFIX", "Config", "Prefix", "Settings", "load_config"]
 
@@ -114,7 +112,8 @@ class Prefix:
                 f"{field} {url!r} names the bucket {bucket!r}; bucket names have letters, "
                 "digits, '.', '-' and '_' and start with a letter or digit"
             )
-        KeyTemplate(prefix=path)  # the grammar of prefixes stands there
+        if path:
+            check_path(f"{field} {url!r} has the prefix {path!r}, which", path)
         return cls(bucket, path)
 
     def holds(self, bucket: str, key: str) -> bool:
@@ -129,7 +128,8 @@ class Prefix:
 class Config:
     """Everything that can be set. Sizes are bytes, times are seconds.
 
-    Credentials are not here: they come from boto3's own chain.
+    Text is read as from the environment: ``"256KiB"`` is a size. Credentials are not here:
+    they come from boto3's own chain.
 
     Attributes:
         url: ``s3://bucket/prefix``, where payloads go.
@@ -186,6 +186,12 @@ class Config:
     trusted: tuple[Prefix, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name, convert in _CONVERTERS.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, convert(value))
+            except ValueError as exc:
+                raise ConfigError(f"{name} {value!r} {exc}") from None
         for name in ("prefetch", "prefetch_bytes", "concurrency", "max_payload"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("threshold", "cache_bytes"):
@@ -263,18 +269,18 @@ def load_config(
         given["url"] = url
     variables: dict[str, Any] = {
         name: environ[variable]
-        for name in _TYPES
+        for name in _CONVERTERS
         if (variable := f"{env_prefix}{name.upper()}") in environ
     }
     file = file if file is not None else environ.get(f"{env_prefix}CONFIG")
     values = {**(_read_file(Path(file)) if file is not None else {}), **variables, **given}
-    if unknown := sorted(values.keys() - _TYPES.keys()):
+    if unknown := sorted(values.keys() - _CONVERTERS.keys()):
         raise ConfigError(
-            f"setting {unknown[0]!r} is unknown; there are {', '.join(sorted(_TYPES))}"
+            f"setting {unknown[0]!r} is unknown; there are {', '.join(sorted(_CONVERTERS))}"
         )
     if "url" not in values:
         raise ConfigError(f"url is not set: pass it (s3://bucket/prefix) or set {env_prefix}URL")
-    return Config(**{name: _convert(name, value) for name, value in values.items()})
+    return Config(**values)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -322,10 +328,10 @@ def _to_int(value: Any) -> int:
 
 
 def _to_float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError("must be a number of seconds") from None
+    if not isinstance(value, bool):
+        with suppress(TypeError, ValueError, OverflowError):
+            return float(value)
+    raise ValueError("must be a number of seconds")
 
 
 def _to_bool(value: Any) -> bool:
@@ -345,6 +351,10 @@ def _to_str(value: Any) -> str:
     return value
 
 
+def _to_str_or_none(value: Any) -> str | None:
+    return None if value is None else _to_str(value)
+
+
 def _to_urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(re.findall(r"[^\s,]+", value))
@@ -353,22 +363,17 @@ def _to_urls(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _converter(hint: Any) -> Callable[[Any], Any]:
-    base = next((arg for arg in get_args(hint) if arg is not type(None)), hint)
-    if get_args(hint)[-1:] == (Ellipsis,):
-        return _to_urls
-    return {int: _to_int, float: _to_float, bool: _to_bool, str: _to_str}[base]
+_BY_TYPE: Final[Mapping[Any, Callable[[Any], Any]]] = {
+    int: _to_int,
+    float: _to_float,
+    bool: _to_bool,
+    str: _to_str,
+    str | None: _to_str_or_none,
+    tuple[str, ...]: _to_urls,
+}
 
-
-_TYPES: Final = {
-    setting.name: _converter(get_type_hints(Config)[setting.name])
+_CONVERTERS: Final = {
+    setting.name: _BY_TYPE[get_type_hints(Config)[setting.name]]
     for setting in fields(Config)
     if setting.init
 }
-
-
-def _convert(name: str, value: Any) -> Any:
-    try:
-        return _TYPES[name](value)
-    except ValueError as exc:
-        raise ConfigError(f"{name} {value!r} {exc}") from None

@@ -13,7 +13,7 @@ from typing import Final
 
 from faust_s3.exceptions import ConfigError
 
-__all__ = ["DEFAULT_TEMPLATE", "MAX_KEY_SIZE", "KeyTemplate", "encode_segment"]
+__all__ = ["DEFAULT_TEMPLATE", "MAX_KEY_SIZE", "KeyTemplate", "check_path", "encode_segment"]
 
 #: Readable, matched by lifecycle rules per topic, and the same for a retry on the same day.
 DEFAULT_TEMPLATE: Final = "{topic}/{date}/{digest}"
@@ -48,6 +48,25 @@ def encode_segment(value: bytes) -> str:
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in value)
 
 
+def check_path(subject: str, path: str) -> None:
+    """Refuse what cannot be a part of an object key.
+
+    Args:
+        subject: What the sentence of the error is about.
+        path: The part.
+
+    Raises:
+        ConfigError: If it breaks the grammar.
+    """
+    if any(segment in ("", ".", "..") for segment in path.split("/")):
+        raise ConfigError(
+            f"{subject} must be segments between single slashes, none of them "
+            "empty, '.' or '..', without a slash at either end"
+        )
+    if not path.isprintable():
+        raise ConfigError(f"{subject} must have printable characters only")
+
+
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
     """Renders object keys as ``<prefix>/<template>``.
@@ -66,7 +85,8 @@ class KeyTemplate:
     template: str = DEFAULT_TEMPLATE
 
     def __post_init__(self) -> None:
-        _check_path("prefix", self.prefix, may_be_empty=True)
+        if self.prefix:
+            check_path(f"prefix {self.prefix!r}", self.prefix)
         try:
             fields = {
                 (name, spec, conversion)
@@ -91,7 +111,8 @@ class KeyTemplate:
                 f"key_template {self.template!r} must have {{digest}} or {{uuid}}: "
                 "without one, payloads would overwrite each other"
             )
-        _check_path("key_template", self.template.format_map(dict.fromkeys(_FIELDS, "x")))
+        path = self.template.format_map(dict.fromkeys(_FIELDS, "x"))
+        check_path(f"key_template {self.template!r}", path)
 
     def render(
         self,
@@ -145,15 +166,3 @@ class KeyTemplate:
 def _shorten(segment: str) -> str:
     # Never in the middle of a %XX.
     return re.sub(r"%.?$", "", segment[:_MAX_SEGMENT])
-
-
-def _check_path(field: str, path: str, *, may_be_empty: bool = False) -> None:
-    if may_be_empty and not path:
-        return
-    if any(segment in ("", ".", "..") for segment in path.split("/")):
-        raise ConfigError(
-            f"{field} {path!r} must be segments between single slashes, none of them "
-            "empty, '.' or '..', without a slash at either end"
-        )
-    if not path.isprintable():
-        raise ConfigError(f"{field} {path!r} must have printable characters only")

@@ -308,6 +308,14 @@ def test_must_be_last_as_an_object() -> None:
         s3.codec | codecs.get_codec("binary")
 
 
+def test_in_the_middle_outside_topics() -> None:
+    """Faust tells only the first codec of a chain what follows; values come back all the same."""
+    s3 = make_s3()
+    chain = codecs.get_codec("json|s3|binary")
+    assert chain.loads(chain.dumps("x" * THRESHOLD)) == "x" * THRESHOLD
+    s3.blocking.close()
+
+
 def test_clones_without_children() -> None:
     """Faust clones codecs from their keyword arguments, and nothing is lost."""
     s3 = make_s3()

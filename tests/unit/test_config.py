@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -302,30 +304,61 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize("make", [load, Config])
 @pytest.mark.parametrize(("name", "value", "says"), BAD)
-def test_bad_values(name: str, value: Any, says: str) -> None:
+def test_bad_values(make: Callable[..., Config], name: str, value: Any, says: str) -> None:
     """A wrong value is one sentence that names field, value and rule."""
     with pytest.raises(ConfigError) as caught:
-        load(**{name: value})
+        make(**{"url": URL, name: value})
     assert str(caught.value) == says
+
+
+#: For every type: what is of another.
+OF_ANOTHER_TYPE: dict[Any, list[Any]] = {
+    int: [None, True, 1.0, math.nan, b"1", [1]],
+    float: [None, True, 10**400, b"?", [1.0]],
+    bool: [None, 1, 0.0, b"yes", []],
+    str: [None, 1, b"text", Path("path"), ["text"]],
+    str | None: [True, 1, b"text", Path("path"), ["text"]],
+    tuple[str, ...]: [None, 1, b"s3://a", ["s3://a", None], {"s3://a": "s3://b"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name, kind in get_type_hints(Config).items()
+        if name in FROM_ENVIRONMENT
+        for value in OF_ANOTHER_TYPE[kind]
+    ],
+)
+def test_values_of_another_type(name: str, value: Any) -> None:
+    """The same sentence for what cannot even be compared."""
+    with pytest.raises(ConfigError) as caught:
+        Config(**{"url": URL, name: value})
+    assert str(caught.value).startswith(f"{name} {value!r} must be ")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "fragments"),
     [
-        ("url", "s3://bad bucket", ["url", "'bad bucket'", "bucket names have letters"]),
-        ("url", "s3://-b", ["url", "'-b'", "start with a letter or digit"]),
+        ("url", "s3://bad bucket", ["'bad bucket'", "bucket names have letters"]),
+        ("url", "s3://-b", ["'-b'", "start with a letter or digit"]),
         ("url", "s3://bucket/a//b", ["prefix", "'a//b'", "single slashes"]),
         ("url", "s3://bucket/../b", ["prefix", "'../b'", "single slashes"]),
+        ("url", "s3://bucket/\t", ["prefix", r"'\t'", "printable characters"]),
         ("allow", "s3://bucket/a//b", ["prefix", "'a//b'", "single slashes"]),
-        ("key_template", "{topic}", ["key_template", "'{topic}'", "must have {digest} or {uuid}"]),
-        ("key_template", "{digest}/{x}", ["key_template", "{x}", "unknown field 'x'"]),
+        ("key_template", "{topic}", ["'{topic}'", "must have {digest} or {uuid}"]),
+        ("key_template", "{digest}/{x}", ["{x}", "unknown field 'x'"]),
+        ("key_template", "{topic}//{digest}", ["single slashes"]),
     ],
 )
 def test_bad_places(name: str, value: str, fragments: list[str]) -> None:
-    """A wrong place is one sentence that names what is wrong, its value and the rule."""
+    """A wrong place is one sentence that names the field, its value, and what is wrong in it."""
     with pytest.raises(ConfigError) as caught:
         load(**{name: value})
+    assert str(caught.value).startswith(f"{name} {value!r} ")
     assert all(fragment in str(caught.value) for fragment in fragments), caught.value
     assert "\n" not in str(caught.value)
 
@@ -421,6 +454,14 @@ def test_config_is_frozen() -> None:
 def test_config_is_a_value() -> None:
     """Settings are equal by their values, and hashable."""
     assert len({load(allow=["s3://a"]), load(allow="s3://a"), load()}) == 2
+
+
+@pytest.mark.parametrize("name", FROM_ENVIRONMENT)
+def test_config_reads_text(name: str) -> None:
+    """Made directly, settings may be text as well."""
+    text, value = FROM_ENVIRONMENT[name]
+    more = {"sse": "aws:kms"} if name == "sse_kms_key_id" else {}
+    assert getattr(Config(**{"url": URL, **more, name: text}), name) == value
 
 
 def test_config_is_replaceable() -> None:

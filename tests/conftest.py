@@ -1,4 +1,4 @@
-"""The servers of a test run, started once and when first asked for.
+"""Guards around every test, and the servers of a test run, started once and when asked for.
 
 ``FAUST_S3_TEST_BROKER`` says which broker: tansu (the default), noida, or kafka, which is
 Apache Kafka itself. See `faust_s3.local.LocalStack` for servers that run elsewhere.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
 from apache_kafka import ApacheKafka, available
-from botocore.config import Config
+from clients import s3_client
 
 from faust_s3.local import LocalStack, SeaweedFS
 from faust_s3.local.running import RunningS3
 from faust_s3.local.stack import s3_from_environ
+
+pytest_plugins = ["guards"]
 
 
 @pytest.fixture(scope="session")
@@ -44,25 +46,32 @@ def stack(s3_server: SeaweedFS | RunningS3) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def bucket(s3_server: SeaweedFS | RunningS3) -> Iterator[str]:
-    """A bucket of the test's own, which goes away with what is in it."""
-    name = f"test-{uuid4().hex}"
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_server.endpoint_url,
-        region_name=s3_server.region,
+def session(s3_server: SeaweedFS | RunningS3) -> boto3.Session:
+    """A session of the identity that may do everything; its events are the test's own."""
+    return boto3.Session(
         aws_access_key_id=s3_server.keys.access_key,
         aws_secret_access_key=s3_server.keys.secret_key,
         aws_session_token=s3_server.session_token,
-        config=Config(s3={"addressing_style": "path"}),
     )
-    with closing(client):
-        client.create_bucket(Bucket=name)
-        yield name
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            for found in page.get("Contents", ()):
-                client.delete_object(Bucket=name, Key=found["Key"])
-        client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def client(s3_server: SeaweedFS | RunningS3) -> Iterator[Any]:
+    """A bare client beside the store."""
+    with s3_client(s3_server) as made:
+        yield made
+
+
+@pytest.fixture
+def bucket(client: Any) -> Iterator[str]:
+    """A bucket of the test's own, which goes away with what is in it."""
+    name = f"test-{uuid4().hex}"
+    client.create_bucket(Bucket=name)
+    yield name
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for found in page.get("Contents", ()):
+            client.delete_object(Bucket=name, Key=found["Key"])
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Guards around every test: what it leaves behind or blocks on is its failure.
 
-A ``conftest.py`` imports them by name; they are autouse fixtures and hooks.
+A plugin of pytest, named in ``conftest.py``.
 
 * No call blocks the event loop (``@pytest.mark.may_block`` where that is the requirement).
 * No task is left pending on the test's event loop, and no failure in it goes unseen.
@@ -22,16 +22,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster
-
-__all__ = [
-    "blocking_calls",
-    "no_blocking_calls",
-    "no_leaked_tasks",
-    "no_leaked_threads",
-    "pytest_configure",
-    "tasks_on_loop",
-    "time_limit",
-]
 
 #: Seconds.
 TIME_LIMIT = 60.0

@@ -1,37 +1,16 @@
-"""Stores over the servers of a test run, and guards around them."""
+"""Stores over the servers of a test run, and over servers that misbehave."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from faults import Behaviour, FaultServer
-from guards import (
-    blocking_calls,
-    no_blocking_calls,
-    no_leaked_tasks,
-    no_leaked_threads,
-    pytest_configure,
-    tasks_on_loop,
-    time_limit,
-)
 
 from faust_s3.stores import MemoryStore, Store
 from faust_s3.stores.s3 import S3Store
-
-__all__ = [
-    "blocking_calls",
-    "no_blocking_calls",
-    "no_leaked_tasks",
-    "no_leaked_threads",
-    "pytest_configure",
-    "tasks_on_loop",
-    "time_limit",
-]
 
 
 @pytest.fixture
@@ -45,32 +24,6 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     return tmp_path
-
-
-@pytest.fixture
-def session(s3_server: Any) -> boto3.Session:
-    """A session of the identity that may do everything; its events are the test's own."""
-    return boto3.Session(
-        aws_access_key_id=s3_server.keys.access_key,
-        aws_secret_access_key=s3_server.keys.secret_key,
-        aws_session_token=s3_server.session_token,
-    )
-
-
-@pytest.fixture
-def client(s3_server: Any) -> Iterator[Any]:
-    """A bare client beside the store, to look at what it did."""
-    made = boto3.client(
-        "s3",
-        endpoint_url=s3_server.endpoint_url,
-        region_name=s3_server.region,
-        aws_access_key_id=s3_server.keys.access_key,
-        aws_secret_access_key=s3_server.keys.secret_key,
-        aws_session_token=s3_server.session_token,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    with closing(made):
-        yield made
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ from faust_s3.exceptions import (
     StoreUnavailable,
 )
 from faust_s3.stores import Location
-from faust_s3.stores import s3 as module
 from faust_s3.stores.s3 import S3Store
+from faust_s3.stores.s3 import store as module
+from faust_s3.stores.s3 import upload as uploads
 
 # They look at the server with a blocking client; test_nothing_blocks_the_loop does not.
 pytestmark = pytest.mark.may_block
@@ -210,7 +211,7 @@ async def test_more_parts_than_s3_takes(
     monkeypatch: pytest.MonkeyPatch, real_store: MakeStore, bucket: str, client: Any, large: bytes
 ) -> None:
     """Parts grow when there would be too many of them."""
-    monkeypatch.setattr(module, "MAX_PARTS", 2)
+    monkeypatch.setattr(uploads, "MAX_PARTS", 2)
     store = real_store(**PARTS)
     await store.put(Location(bucket, "large"), large)
     assert client.head_object(Bucket=bucket, Key="large")["ETag"].endswith('-2"')

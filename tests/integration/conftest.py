@@ -1,4 +1,4 @@
-"""What every integration test needs: an environment for apps, and workers that end with it."""
+"""What every integration test needs: time, an environment for apps, workers that end with it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from uuid import uuid4
 
 import pytest
 from workers import Worker
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let tests take ten minutes: what they wait for has limits of its own."""
+    item.add_marker(pytest.mark.time_limit(600))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from workers import Worker, read_until, values
 from faust_s3.local import LatencyProxy
 
 
-async def test_a_slow_store_does_not_stop_the_loop(
+def test_a_slow_store_does_not_stop_the_loop(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker]
 ) -> None:
     """With 200 ms per call, 400 calls delay no more heartbeats than a busy machine does."""
@@ -23,7 +23,7 @@ async def test_a_slow_store_does_not_stop_the_loop(
             COVERAGE_PROCESS_CONFIG="",  # a tracer would be what is measured
         )
         (report,) = values(
-            await read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) == 1)
+            read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) == 1)
         )
         assert worker.stop() == 0
     assert report["received"] == 200

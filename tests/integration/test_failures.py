@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from workers import APPS, Process, Worker, read_until, values
 
 from faust_s3.claim import Claim, parse
 from faust_s3.local import SeaweedFS
-from faust_s3.stores import Location
-from faust_s3.stores.s3 import S3Store
 
 
-async def committed(bootstrap: str, group: str, topic: str) -> int | None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        offset: int | None = await consumer.committed(TopicPartition(topic, 0))
-        return offset
-    finally:
-        await consumer.stop()
+def committed(bootstrap: str, group: str, topic: str) -> int | None:
+    async def ask() -> int | None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            offset: int | None = await consumer.committed(TopicPartition(topic, 0))
+            return offset
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(ask())
 
 
 def produce(environ: dict[str, str], tmp_path: Path, count: int = 20) -> Process:
@@ -32,7 +35,7 @@ def produce(environ: dict[str, str], tmp_path: Path, count: int = 20) -> Process
     return Process(script, "ada", str(count), environ=environ, cwd=tmp_path)
 
 
-async def test_an_outage_holds_records_back(
+def test_an_outage_holds_records_back(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """While the store is away nothing is delivered or lost; it goes on by itself."""
@@ -49,16 +52,19 @@ async def test_an_outage_holds_records_back(
         sender.wait_for("is unavailable")
         server.start()
         assert sender.wait() == 0
-        seen = values(
-            await read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= 35)
-        )
+        seen = values(read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= 35))
         assert [report["seq"] for report in seen] == [*range(30), *range(5)]
         worker.wait_for("answers again")
         assert worker.stop() == 0
 
 
-async def _a_claim(stack: Any, topic: str, count: int) -> tuple[int, Claim]:
-    records = await read_until(stack.bootstrap, topic, lambda found: len(found) >= count)
+@pytest.fixture
+def offloaded(stack: Any, environ: dict[str, str], tmp_path: Path) -> tuple[int, Claim]:
+    """Twenty records lie on the topic; offset and claim of one of them, not the first."""
+    stack.create_topic(environ["RECORDS"], partitions=1)
+    stack.create_topic(environ["SEEN"], partitions=1)
+    assert produce(environ, tmp_path).wait() == 0
+    records = read_until(stack.bootstrap, environ["RECORDS"], lambda found: len(found) >= 20)
     for record in records[1:]:
         claim = parse(record.value) if record.value else None
         if isinstance(claim, Claim):
@@ -66,85 +72,76 @@ async def _a_claim(stack: Any, topic: str, count: int) -> tuple[int, Claim]:
     raise AssertionError("no record was offloaded")
 
 
-def _store(stack: Any) -> S3Store:
-    import boto3
+@pytest.fixture
+def lost(offloaded: tuple[int, Claim], client: Any) -> tuple[int, Claim, bytes]:
+    """The same, and the payload, which the store has lost."""
+    offset, claim = offloaded
+    place = {"Bucket": claim.bucket, "Key": claim.key}
+    payload = client.get_object(**place)["Body"].read()
+    client.delete_object(**place)
+    return offset, claim, payload
 
-    session = boto3.Session(stack.access_key, stack.secret_key, region_name=stack.region)
-    return S3Store(session=session, endpoint_url=stack.endpoint_url, path_style=True)
 
-
-async def test_raise_ends_the_worker_uncommitted(
-    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
+def test_raise_ends_the_worker_uncommitted(
+    stack: Any,
+    environ: dict[str, str],
+    start_worker: Callable[..., Worker],
+    client: Any,
+    lost: tuple[int, Claim, bytes],
 ) -> None:
     """A claim beyond redemption stops the worker; once mended, everything is delivered."""
-    topic = environ["RECORDS"]
-    stack.create_topic(topic, partitions=1)
-    stack.create_topic(environ["SEEN"], partitions=1)
-    assert produce(environ, tmp_path).wait() == 0
-    offset, claim = await _a_claim(stack, topic, 20)
-    store = _store(stack)
-    location = Location(claim.bucket, claim.key)
-    payload = await store.get(location, max_size=claim.stored_size)
-    await store.delete(location)
-
+    offset, claim, payload = lost
     worker = start_worker("mixed")
     assert worker.wait(90) != 0
     assert "there is no such object" in worker.output
     assert claim.key in worker.output
-    position = await committed(stack.bootstrap, environ["APP_ID"], topic)
+    position = committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"])
     assert position is None or position <= offset
 
-    await store.put(location, payload)
-    await store.close()
+    client.put_object(Bucket=claim.bucket, Key=claim.key, Body=payload)
     worker = start_worker("mixed").ready()
 
     def all_seen(records: list[Any]) -> bool:
         return {report["seq"] for report in values(records)} == set(range(20))
 
-    await read_until(stack.bootstrap, environ["SEEN"], all_seen)
+    read_until(stack.bootstrap, environ["SEEN"], all_seen)
     assert worker.stop() == 0
 
 
-async def test_skip_goes_on(
-    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
+def test_skip_goes_on(
+    stack: Any,
+    environ: dict[str, str],
+    start_worker: Callable[..., Worker],
+    lost: tuple[int, Claim, bytes],
 ) -> None:
     """With on_bad_claim="skip" the record is logged and acknowledged, the others arrive."""
-    topic = environ["RECORDS"]
-    stack.create_topic(topic, partitions=1)
-    stack.create_topic(environ["SEEN"], partitions=1)
-    assert produce(environ, tmp_path).wait() == 0
-    offset, claim = await _a_claim(stack, topic, 20)
-    store = _store(stack)
-    await store.delete(Location(claim.bucket, claim.key))
-    await store.close()
-
+    offset, _, _ = lost
     worker = start_worker("mixed", FAUST_S3_ON_BAD_CLAIM="skip").ready()
-    seen = values(
-        await read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= 19)
-    )
+    seen = values(read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= 19))
     assert [report["seq"] for report in seen] == [seq for seq in range(20) if seq != offset]
     assert worker.stop() == 0
     assert f"offset={offset}" in worker.output
-    assert await committed(stack.bootstrap, environ["APP_ID"], topic) == 20
+    assert committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"]) == 20
 
 
-async def test_a_refused_upload_does_not_commit_its_source(
-    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
+def test_a_refused_upload_does_not_commit_its_source(
+    stack: Any,
+    environ: dict[str, str],
+    start_worker: Callable[..., Worker],
+    offloaded: tuple[int, Claim],
 ) -> None:
     """An agent that may not write stops its worker; nothing it read is acknowledged."""
-    topic, copies = environ["RECORDS"], f"{environ['RECORDS']}-copies"
-    for name in (topic, copies):
-        stack.create_topic(name, partitions=1)
-    assert produce(environ, tmp_path).wait() == 0
+    offset, _ = offloaded
+    copies = f"{environ['RECORDS']}-copies"
+    stack.create_topic(copies, partitions=1)
     keys = stack.reader_keys
     worker = start_worker("copying_app", AWS_ACCESS_KEY_ID=keys.access_key,
                           AWS_SECRET_ACCESS_KEY=keys.secret_key)  # fmt: skip
     assert worker.wait(90) != 0
     assert "AccessDenied" in worker.output
-    offset, _ = await _a_claim(stack, topic, 20)
-    position = await committed(stack.bootstrap, environ["APP_ID"], topic)
+    position = committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"])
     assert position is None or position <= offset
 
     worker = start_worker("copying_app").ready()
-    await read_until(stack.bootstrap, copies, lambda found: len(found) >= 20)
+    read_until(stack.bootstrap, copies, lambda found: len(found) >= 20)
     assert worker.stop() == 0

@@ -8,42 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from clients import s3_client
 
-from faust_s3.local import Keys, LocalStack, LocalStackError, NoidaBroker, SeaweedFS, Server
+from faust_s3.local import LocalStack, LocalStackError, NoidaBroker, SeaweedFS, Server
+from faust_s3.local.running import RunningS3
 
 OURS_ONLY = pytest.mark.skipif(
     "FAUST_S3_LOCAL_ENDPOINT_URL" in os.environ, reason="the S3 server is not ours"
 )
-
-
-def s3_client(stack: Any, keys: Keys | None = None) -> Any:
-    keys = keys or Keys(stack.access_key, stack.secret_key)
-    return closing_client(stack.endpoint_url, keys, stack.region)
-
-
-def closing_client(endpoint_url: str, keys: Keys, region: str = "us-east-1") -> Any:
-    return closing(
-        boto3.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            region_name=region,
-            aws_access_key_id=keys.access_key,
-            aws_secret_access_key=keys.secret_key,
-            config=Config(
-                s3={"addressing_style": "path"},
-                retries={"total_max_attempts": 10, "mode": "standard"},
-            ),
-        )
-    )
 
 
 def alive(group: int) -> bool:
@@ -74,18 +51,20 @@ async def round_trip(stack: LocalStack, topic: str, values: list[bytes]) -> list
 
 def test_an_object_comes_back(stack: LocalStack, bucket: str) -> None:
     """The first identity writes, reads and lists."""
-    with s3_client(stack) as s3:
+    with s3_client(stack.s3_server) as s3:
         s3.put_object(Bucket=bucket, Key="a/key", Body=b"payload")
         assert s3.get_object(Bucket=bucket, Key="a/key")["Body"].read() == b"payload"
         assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a/key"]
 
 
+@pytest.mark.may_block
 async def test_a_record_comes_back(stack: LocalStack, topic_name: str) -> None:
     """A created topic can be used at once, also from where an event loop runs."""
     stack.create_topic(topic_name)
     assert await round_trip(stack, topic_name, [b"1", b"2"]) == [b"1", b"2"]
 
 
+@pytest.mark.may_block
 async def test_a_topic_has_the_partitions_asked_for(stack: LocalStack, topic_name: str) -> None:
     """And creating it again changes nothing."""
     stack.create_topic(topic_name, 3, {"cleanup.policy": "compact"})
@@ -101,9 +80,9 @@ async def test_a_topic_has_the_partitions_asked_for(stack: LocalStack, topic_nam
 @OURS_ONLY
 def test_the_reader_may_not_write(stack: LocalStack) -> None:
     """The second identity reads, and gets a real 403 for a put and a delete."""
-    with s3_client(stack) as s3:
+    with s3_client(stack.s3_server) as s3:
         s3.put_object(Bucket=stack.bucket, Key="reader", Body=b"payload")
-    with s3_client(stack, stack.reader_keys) as s3:
+    with s3_client(stack.s3_server, stack.reader_keys) as s3:
         assert s3.get_object(Bucket=stack.bucket, Key="reader")["Body"].read() == b"payload"
         with pytest.raises(ClientError) as caught:
             s3.put_object(Bucket=stack.bucket, Key="reader", Body=b"changed")
@@ -116,7 +95,7 @@ def test_the_reader_may_not_write(stack: LocalStack) -> None:
 @OURS_ONLY
 def test_sse_kms_takes_any_key_id(stack: LocalStack) -> None:
     """Encrypted with a key of the server's own key service."""
-    with s3_client(stack) as s3:
+    with s3_client(stack.s3_server) as s3:
         s3.put_object(
             Bucket=stack.bucket,
             Key="kms",
@@ -134,7 +113,7 @@ def test_buckets_are_created_once(stack: LocalStack, topic_name: str) -> None:
     """A second time is no error; a name that S3 does not allow is one."""
     stack.create_bucket(topic_name)
     stack.create_bucket(topic_name)
-    with s3_client(stack) as s3:
+    with s3_client(stack.s3_server) as s3:
         assert topic_name in [found["Name"] for found in s3.list_buckets()["Buckets"]]
         s3.delete_bucket(Bucket=topic_name)
     with pytest.raises(LocalStackError, match="No_Such_Name"):
@@ -146,7 +125,7 @@ def test_two_stacks_do_not_meet(stack: LocalStack, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("FAUST_S3_LOCAL_BROKER", raising=False)
     monkeypatch.delenv("FAUST_S3_LOCAL_ENDPOINT_URL", raising=False)
     other = LocalStack(bucket="other")
-    with other, s3_client(other) as theirs, s3_client(stack) as ours:
+    with other, s3_client(other.s3_server) as theirs, s3_client(stack.s3_server) as ours:
         assert other.bootstrap != stack.bootstrap
         theirs.put_object(Bucket="other", Key="theirs", Body=b"")
         assert [found["Name"] for found in theirs.list_buckets()["Buckets"]] == ["other"]
@@ -158,13 +137,13 @@ def test_two_stacks_do_not_meet(stack: LocalStack, monkeypatch: pytest.MonkeyPat
     assert not any(directory.exists() for directory in directories)
     other.stop()
     assert stack.running
-    with s3_client(stack) as ours:
+    with s3_client(stack.s3_server) as ours:
         ours.head_bucket(Bucket=stack.bucket)
 
 
 def test_objects_survive_kill_and_restart() -> None:
     """The S3 server comes back on its port, with its objects."""
-    with SeaweedFS() as server, closing_client(server.endpoint_url, server.keys) as s3:
+    with SeaweedFS() as server, s3_client(server) as s3:
         s3.put_object(Bucket=server.bucket, Key="kept", Body=b"payload")
         endpoint_url = server.endpoint_url
         for again in (server.kill, server.restart):
@@ -176,9 +155,9 @@ def test_objects_survive_kill_and_restart() -> None:
 
 def test_a_given_directory_is_kept(tmp_path: Path) -> None:
     """The next stack on it finds the objects, on other ports."""
-    with SeaweedFS(directory=tmp_path) as one, closing_client(one.endpoint_url, one.keys) as s3:
+    with SeaweedFS(directory=tmp_path) as one, s3_client(one) as s3:
         s3.put_object(Bucket=one.bucket, Key="kept", Body=b"payload")
-    with SeaweedFS(directory=tmp_path) as two, closing_client(two.endpoint_url, two.keys) as s3:
+    with SeaweedFS(directory=tmp_path) as two, s3_client(two) as s3:
         assert s3.get_object(Bucket=two.bucket, Key="kept")["Body"].read() == b"payload"
 
 
@@ -264,8 +243,8 @@ def test_the_command_prints_exports_and_stops(number: signal.Signals, tmp_path: 
     with start_command("--bucket", "mine", TMPDIR=str(tmp_path)) as command:
         exports = read_exports(command)
         assert exports["FAUST_S3_URL"] == "s3://mine"
-        keys = Keys(exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"])
-        with closing_client(exports["FAUST_S3_ENDPOINT_URL"], keys) as s3:
+        server = RunningS3.from_environ(exports["FAUST_S3_ENDPOINT_URL"], "mine", exports)
+        with s3_client(server) as s3:
             s3.put_object(Bucket="mine", Key="key", Body=b"")
         assert processes_under(tmp_path)
         command.send_signal(number)

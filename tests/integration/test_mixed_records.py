@@ -15,7 +15,7 @@ THRESHOLD = 100_000
 PRODUCERS = ("ada", "ben")
 
 
-async def test_every_record_arrives_whole_and_in_order(
+def test_every_record_arrives_whole_and_in_order(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """Nothing is lost, nothing is altered, and keys keep their order over a restart."""
@@ -28,7 +28,7 @@ async def test_every_record_arrives_whole_and_in_order(
         Process(script, name, str(COUNT), environ=environ, cwd=tmp_path) for name in PRODUCERS
     ]
     seen = environ["SEEN"]
-    await read_until(stack.bootstrap, seen, lambda records: len(records) >= 60)
+    read_until(stack.bootstrap, seen, lambda records: len(records) >= 60)
     assert restarting.stop() == 0
     restarted = start_worker("mixed").ready()
     for producer in producers:
@@ -37,7 +37,7 @@ async def test_every_record_arrives_whole_and_in_order(
     def all_seen(records: list[Any]) -> bool:
         return len({record.value for record in records}) >= COUNT * len(PRODUCERS)
 
-    reports = values(await read_until(stack.bootstrap, seen, all_seen, timeout=240))
+    reports = values(read_until(stack.bootstrap, seen, all_seen, timeout=240))
 
     digests = {name: expected(name, COUNT, THRESHOLD) for name in PRODUCERS}
     newest: dict[tuple[str, str], int] = {}

@@ -20,7 +20,7 @@ SIZES = 5
 TIMESTAMP = float(int(time.time()) - 1000)
 
 
-async def test_every_codec_model_and_decorator(
+def test_every_codec_model_and_decorator(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker]
 ) -> None:
     """Values arrive whole and in order, with key, headers, timestamp and partition."""
@@ -30,7 +30,7 @@ async def test_every_codec_model_and_decorator(
     worker = start_worker("codecs_app", TIMESTAMP=str(TIMESTAMP)).ready()
     total = len(KINDS) * SIZES
     seen = values(
-        await read_until(stack.bootstrap, environ["SEEN"], lambda records: len(records) >= total)
+        read_until(stack.bootstrap, environ["SEEN"], lambda records: len(records) >= total)
     )
     for kind in KINDS:
         reports = [report for report in seen if report["kind"] == kind]
@@ -42,7 +42,7 @@ async def test_every_codec_model_and_decorator(
         assert {report["timestamp"] for report in reports} == {TIMESTAMP}
         key = hashlib.sha256(b"k" * 2000).hexdigest() if kind == "keys" else None
         assert {report["key"] for report in reports} == {key}
-        raw = await read_until(
+        raw = read_until(
             stack.bootstrap, f"{environ['RECORDS']}-{kind}", lambda records: len(records) >= SIZES
         )
         assert [len(record.value) < 1100 for record in raw] == [True] * SIZES
@@ -53,7 +53,7 @@ async def test_every_codec_model_and_decorator(
     assert worker.stop() == 0
 
 
-async def test_old_and_foreign_records_pass(
+def test_old_and_foreign_records_pass(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker]
 ) -> None:
     """A topic can be switched on while unmarked records lie on it."""
@@ -61,13 +61,13 @@ async def test_old_and_foreign_records_pass(
         stack.create_topic(f"{environ['RECORDS']}-{kind}", partitions=1)
     stack.create_topic(environ["SEEN"], partitions=1)
     old = json.dumps({"text": "written before " + "x" * 5000}).encode()
-    await produce(stack.bootstrap, f"{environ['RECORDS']}-json", (None, old))
+    produce(stack.bootstrap, f"{environ['RECORDS']}-json", (None, old))
     worker = start_worker("codecs_app", TIMESTAMP=str(TIMESTAMP)).ready()
 
     def arrived(records: list[Any]) -> bool:
         return any(report["size"] == 5015 for report in values(records))
 
-    await read_until(stack.bootstrap, environ["SEEN"], arrived)
+    read_until(stack.bootstrap, environ["SEEN"], arrived)
     worker.wait_for("sent all")
     assert worker.stop() == 0
 
@@ -93,7 +93,7 @@ asyncio.run(main())
 """
 
 
-async def test_codec_outside_a_worker(
+def test_codec_outside_a_worker(
     stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """A script with another Kafka client writes what a worker reads."""
@@ -110,7 +110,7 @@ async def test_codec_outside_a_worker(
     def arrived(records: list[Any]) -> bool:
         return any(report["size"] == 50_000 for report in values(records))
 
-    await read_until(stack.bootstrap, environ["SEEN"], arrived)
+    read_until(stack.bootstrap, environ["SEEN"], arrived)
     worker.wait_for("sent all")
     assert worker.stop() == 0
 

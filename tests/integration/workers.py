@@ -97,7 +97,7 @@ class Worker(Process):
     def __init__(self, app: str, *, environ: Mapping[str, str], datadir: Path) -> None:
         datadir.mkdir(parents=True, exist_ok=True)
         super().__init__(
-            "-m", "faust", "--datadir", str(datadir), "-A", app,
+            "-m", "guarded", "--datadir", str(datadir), "-A", app,
             "worker", "-l", "info", "--without-web",
             environ=environ, cwd=datadir,
         )  # fmt: skip
@@ -124,7 +124,7 @@ async def consuming(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsume
         await consumer.stop()
 
 
-async def read_until(
+def read_until(
     bootstrap: str,
     topic: str,
     enough: Callable[[list[ConsumerRecord]], bool],
@@ -133,19 +133,19 @@ async def read_until(
     """Return a topic's records once there are enough of them."""
     records: list[ConsumerRecord] = []
 
-    async def read(consumer: AIOKafkaConsumer) -> None:
-        async for record in consumer:
-            records.append(record)
-            if enough(records):
-                return
+    async def read() -> None:
+        async with consuming(bootstrap, topic) as consumer:
+            async for record in consumer:
+                records.append(record)
+                if enough(records):
+                    return
 
-    async with consuming(bootstrap, topic) as consumer:
-        try:
-            await asyncio.wait_for(read(consumer), timeout)
-        except asyncio.TimeoutError:
-            raise AssertionError(
-                f"{len(records)} records of {topic} within {timeout} s were not enough"
-            ) from None
+    try:
+        asyncio.run(asyncio.wait_for(read(), timeout))
+    except asyncio.TimeoutError:
+        raise AssertionError(
+            f"{len(records)} records of {topic} within {timeout} s were not enough"
+        ) from None
     return records
 
 
@@ -153,12 +153,16 @@ def values(records: list[ConsumerRecord]) -> list[Any]:
     return [json.loads(record.value) for record in records]
 
 
-async def produce(bootstrap: str, topic: str, *pairs: tuple[bytes | None, bytes | None]) -> None:
+def produce(bootstrap: str, topic: str, *pairs: tuple[bytes | None, bytes | None]) -> None:
     """Send keys and values with a plain client."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
-    await producer.start()
-    try:
-        for key, value in pairs:
-            await producer.send_and_wait(topic, value, key=key)
-    finally:
-        await producer.stop()
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+        await producer.start()
+        try:
+            for key, value in pairs:
+                await producer.send_and_wait(topic, value, key=key)
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())

@@ -1,0 +1,16 @@
+"""The ``faust`` command; a call of ours that blocks the event loop is an error.
+
+Faust's stores are local and open their files as they do in plain Faust, also for us.
+"""
+
+from __future__ import annotations
+
+from blockbuster import BlockBuster
+from faust.cli.faust import cli
+
+blockers = BlockBuster(scanned_modules="faust_s3")
+for function in blockers.functions.values():
+    function.can_block_in("faust/tables/base.py", {"_new_store_by_url"})
+    function.can_block_in("faust/stores/rocksdb.py", {"_open_for_partition"})
+blockers.activate()
+cli()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import threading
 from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
@@ -284,6 +285,24 @@ async def test_other_bytes_are_not_kept() -> None:
         await rehydrate(pipeline, data)
     await store.put(place_in(data), PAYLOAD)
     assert await rehydrate(pipeline, data) == PAYLOAD
+
+
+@pytest.mark.parametrize("payload", [LARGE, bytes(64 * 1024 + 1)])
+async def test_large_payloads_are_hashed_in_a_thread(
+    payload: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither sending nor receiving holds the event loop up for a digest."""
+    threads: list[threading.Thread] = []
+
+    def hashing(data: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return sha256(data)
+
+    monkeypatch.setattr(pipeline_module, "sha256", hashing)
+    pipeline = make()
+    assert await rehydrate(pipeline, await offload(pipeline, payload)) == payload
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
 
 
 async def test_no_more_is_read_than_the_claim_says() -> None:

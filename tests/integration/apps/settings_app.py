@@ -13,6 +13,8 @@ app = faust.App(
     broker=os.environ["KAFKA_BROKER"],
     broker_session_timeout=10,
     broker_heartbeat_interval=1,
+    consumer_auto_offset_reset="earliest",
+    topic_disable_leader=True,
     web_enabled=False,
 )
 s3 = S3(app)
@@ -20,9 +22,15 @@ records = app.topic(os.environ["RECORDS"], value_serializer="json|s3")
 
 
 @app.agent(records)
-async def read(stream: faust.Stream[object]) -> None:
-    async for _ in stream:
-        pass
+async def read(stream: faust.Stream[str]) -> None:
+    async for text in stream:
+        print(f"read {len(text)}")
+
+
+@app.task
+async def send() -> None:
+    for size in (10, 2000):
+        await records.send(value="x" * size)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from time import monotonic
 from typing import Any, Final
 
 import boto3
-from aiokafka import (  # type: ignore[import-untyped] # has no py.typed
+from aiokafka import (
     AIOKafkaConsumer,
     TopicPartition,
 )
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # the same
+from aiokafka.errors import KafkaError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from faust.exceptions import FaustError

@@ -60,7 +60,7 @@ def create_topic(
 
 
 async def _create_topic(bootstrap: str, name: str, partitions: int, config: dict[str, str]) -> None:
-    from aiokafka.admin import (  # type: ignore[import-untyped]  # has no py.typed
+    from aiokafka.admin import (
         AIOKafkaAdminClient,
         NewTopic,
     )

@@ -24,6 +24,7 @@ from faust_s3.exceptions import (
     StoreUnavailable,
 )
 from faust_s3.extension import S3
+from faust_s3.payload import Payload
 
 __all__ = [
     "S3",
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "IntegrityError",
     "ObjectMissing",
+    "Payload",
     "PayloadTooLarge",
     "PermanentError",
     "RequestRefused",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
-from faust.types import AgentT, TopicT
+from faust.types import TP, AgentT, TopicT
 
-from faust_s3.exceptions import ConfigError
+from faust_s3.exceptions import ConfigError, PermanentError, S3Error
 from faust_s3.hub import Policy
 from faust_s3.topic import OffloadingTopic
 
 __all__ = ["with_policy"]
+
+logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +42,8 @@ def with_policy(fun: F, policy: Callable[[], Policy]) -> F:
         channel = stream.channel
         if isinstance(channel, OffloadingTopic) and channel.opt_in:
             channel.policy = policy()
+            if channel.policy.lazy:
+                return _loading(fun(stream, *args, **kwargs), channel)
         elif isinstance(channel, TopicT):  # not the plain channel of agent.test_context()
             raise ConfigError(
                 f"s3.rehydrate is on the agent {fun.__name__!r}, but its topic {channel!s} does "
@@ -46,3 +52,40 @@ def with_policy(fun: F, policy: Callable[[], Policy]) -> F:
         return fun(stream, *args, **kwargs)
 
     return cast(F, agent)
+
+
+def _loading(running: Any, channel: OffloadingTopic) -> Any:
+    """Return the same, an asynchronous generator or a coroutine, that may load handles."""
+    if isinstance(running, AsyncIterator):
+        return _generator(running, channel)
+    return _coroutine(running, channel)
+
+
+async def _generator(running: Any, channel: OffloadingTopic) -> AsyncIterator[Any]:
+    async with _applying_policy(channel), aclosing(running):
+        async for result in running:
+            yield result
+
+
+async def _coroutine(running: Awaitable[Any], channel: OffloadingTopic) -> Any:
+    async with _applying_policy(channel):
+        return await running
+
+
+@asynccontextmanager
+async def _applying_policy(channel: OffloadingTopic) -> AsyncIterator[None]:
+    """Judge a failed load as a failed download ahead of the stream, if the agent does not.
+
+    Faust acknowledges the event of an agent that fails, and restarts the agent.
+    """
+    try:
+        yield
+    except S3Error as exc:
+        if exc.topic is None or exc.partition is None or exc.offset is None:
+            raise  # not of a record
+        if isinstance(exc, PermanentError) and channel.policy.on_bad_claim == "skip":
+            # Faust logs the traceback.
+            logger.error("skipped a record whose claim cannot be redeemed: %s", exc)  # noqa: TRY400
+        else:
+            await channel.hub.not_loaded(TP(exc.topic, exc.partition), exc.offset, exc)
+        raise

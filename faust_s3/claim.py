@@ -59,9 +59,12 @@ class Envelope(bytes):
 
     They stay one when they are sent on: ``event.forward`` and everything built on it
     passes the claim along instead of wrapping or uploading it again.
+
+    Attributes:
+        payload: What a key stands for, once it is known: that decides its partition.
     """
 
-    __slots__ = ()
+    payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import os
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -15,12 +17,16 @@ from faust_s3.agent import with_policy
 from faust_s3.blocking import BlockingPipeline
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
 from faust_s3.config import ENV_PREFIX, Config, check_on_bad_claim, load_config
+from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
 from faust_s3.hub import Hub, OptIn, Policy
-from faust_s3.internals import record_room, set_topic_class, topic_class
+from faust_s3.internals import extension_class, record_room, set_extension_class
+from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
 from faust_s3.stores.base import Store
+from faust_s3.tables import let_go, offloading_table, recover_ahead
 from faust_s3.topic import OffloadingTopic, offloading_class
+from faust_s3.upload import source_of
 
 if TYPE_CHECKING:
     import boto3
@@ -159,6 +165,7 @@ class S3(Service, CodecOwner):
         prefetch: int | None = None,
         prefetch_bytes: int | None = None,
         on_bad_claim: str | None = None,
+        lazy: bool = False,
     ) -> Callable[[F], F]: ...
 
     def rehydrate(
@@ -168,6 +175,7 @@ class S3(Service, CodecOwner):
         prefetch: int | None = None,
         prefetch_bytes: int | None = None,
         on_bad_claim: str | None = None,
+        lazy: bool = False,
     ) -> Any:
         """Set how one agent reads; stands below ``@app.agent``.
 
@@ -176,6 +184,8 @@ class S3(Service, CodecOwner):
             prefetch: Downloads that may run ahead of this agent.
             prefetch_bytes: Their bytes.
             on_bad_claim: ``"raise"`` or ``"skip"``.
+            lazy: Values are handles, of type :class:`~faust_s3.Payload`, that the agent
+                loads by itself; nothing is downloaded before.
 
         Raises:
             ConfigError: If a value is wrong.
@@ -192,11 +202,53 @@ class S3(Service, CodecOwner):
                 prefetch or config.prefetch,
                 prefetch_bytes or config.prefetch_bytes,
                 on_bad_claim or config.on_bad_claim,
+                lazy,
             )
 
         if fun is not None:
             return with_policy(fun, policy)
         return lambda fun: with_policy(fun, policy)
+
+    async def upload(
+        self,
+        source: str | os.PathLike[str] | AsyncIterable[bytes],
+        *,
+        topic: TopicT,
+        key: Any = None,
+        partition: int | None = None,
+    ) -> Payload[Any]:
+        """Store a value without holding it in memory, and return what to send in its place.
+
+        Small ones are not stored: they travel in the handle. In an agent a failed upload has
+        the event delivered again, as a failed send has.
+
+        Args:
+            source: Path of a file, or what yields chunks of bytes: the value as the topic's
+                serializers write it.
+            topic: Topic of this app, with values that are offloaded, that it will be sent to.
+            key: Key that it will be sent with, for object keys.
+            partition: Partition that it will be sent to, for object keys.
+
+        Raises:
+            ConfigError: If the topic does not offload its values.
+            PayloadTooLarge: If there are more than ``max_payload`` bytes.
+            IntegrityError: If the file changes while it is read.
+            StoreUnavailable: Outside agents, if a part is not stored for ``send_timeout``.
+            PermanentError: If the store refuses.
+            OSError: If the file cannot be read.
+
+        Example:
+            >>> video = await s3.upload("cat.mp4", topic=videos)
+            >>> await videos.send(key="cat", value=video)
+        """
+        if not isinstance(topic, OffloadingTopic) or topic.app is not self.app:
+            raise ConfigError(f"s3.upload takes a topic of the app of this S3, not {topic!r}")
+        if topic.opt_in.value is None:
+            raise ConfigError(
+                f"s3.upload is for the topic {topic!s}, which does not offload its values: "
+                "name the codec in its serializer, or use s3.offload(topic)"
+            )
+        return await topic.upload(source_of(source), self.pipeline, key=key, partition=partition)
 
     # -- life with the app
 
@@ -206,11 +258,7 @@ class S3(Service, CodecOwner):
         if app is None:
             return
         conf = app.conf
-        if conf.producer_threaded:
-            raise ConfigError(
-                "producer_threaded=True is set on the app: send_soon would then pass by the "
-                "topic and offload nothing; S3 needs producer_threaded=False"
-            )
+        self._hub.check_producer()
         if record_room(conf.producer_max_request_size, None, None) < self.config.threshold:
             raise ConfigError(
                 f"threshold {self.config.threshold} leaves records that are neither large "
@@ -218,18 +266,24 @@ class S3(Service, CodecOwner):
                 f"producer_max_request_size {conf.producer_max_request_size} less "
                 f"{-record_room(0, None, None)} bytes"
             )
-        _check_topics([agent.channel for agent in app.agents.values()])
+        _check_topics(
+            [agent.channel for agent in app.agents.values()]
+            + [table.changelog_topic for table in app.tables.values()]
+        )
+        recover_ahead(app, self._hub)
 
     async def on_stop(self) -> None:
         """Abandon what is still under way, and give back threads and connections."""
         if self.app is not None:
             self._hub.cancel()
             self.app.flow_control.clear()
+            if self._hub.changelogs is not None:
+                self._hub.changelogs.clear()
         await self.close()
 
     async def close(self) -> None:
         """Give back threads and connections; a later use opens anew. For use without an app."""
-        self.blocking.close()
+        await asyncio.to_thread(self.blocking.close)  # it waits for a thread
         await self.store.close()
 
 
@@ -282,7 +336,14 @@ class _Receivers:
 
     def on_configured(self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any) -> None:
         (conf,) = args
-        set_topic_class(conf, offloading_class(topic_class(conf), self._hub))
+        set_extension_class(
+            conf, "Topic", offloading_class(extension_class(conf, "Topic"), self._hub)
+        )
+        set_extension_class(
+            conf, "Event", offloading_event(extension_class(conf, "Event"), self._hub)
+        )
+        for name in ("Table", "SetTable", "GlobalTable", "SetGlobalTable"):
+            set_extension_class(conf, name, offloading_table(extension_class(conf, name)))
 
     async def on_partitions_assigned(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
@@ -293,6 +354,7 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         (revoked,) = args
+        await let_go(self._hub)
         self._hub.gate.forget(revoked)
 
     async def on_before_shutdown(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import string
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from faust_s3.exceptions import ConfigError
 
@@ -118,7 +120,7 @@ class KeyTemplate:
         self,
         *,
         topic: str | None,
-        digest: str,
+        digest: str | None,
         now: datetime,
         uuid: str,
         partition: int | None = None,
@@ -128,7 +130,8 @@ class KeyTemplate:
 
         Args:
             topic: Kafka topic; ``None`` where the sender does not know it (a bare codec).
-            digest: SHA-256 of the payload, 64 lower-case hexadecimal digits.
+            digest: SHA-256 of the payload, 64 lower-case hexadecimal digits; ``None`` where it
+                is known only after the upload, and ``uuid`` takes its place.
             now: Time of the upload, in UTC; ``{date}`` becomes ``yyyy/mm/dd``.
             uuid: Random UUID, in its usual text form.
             partition: Kafka partition, if the sender chose one.
@@ -143,7 +146,7 @@ class KeyTemplate:
             partition=_UNKNOWN if partition is None else str(partition),
             key=_UNKNOWN if key is None else _shorten(encode_segment(key[:_MAX_SEGMENT])),
             date=f"{now:%Y/%m/%d}",
-            digest=digest,
+            digest=_shorten_uuid(uuid) if digest is None else digest,
             uuid=uuid,
         )
 
@@ -161,6 +164,11 @@ class KeyTemplate:
                 f"S3 takes at most {MAX_KEY_SIZE}"
             )
         return key
+
+
+def _shorten_uuid(uuid: str) -> str:
+    # The claim has to carry it in full: base64url (RFC 4648, section 5) without padding.
+    return urlsafe_b64encode(UUID(uuid).bytes).decode().rstrip("=")
 
 
 def _shorten(segment: str) -> str:

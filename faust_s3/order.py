@@ -24,6 +24,15 @@ class Place:
         if self._before is not None and not self._before.done():
             await asyncio.wait({self._before})
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody is before."""
+        return self._before is not None and not self._before.done()
+
+    async def left(self) -> None:
+        """Wait until this place has been left."""
+        await asyncio.wait({self._left})
+
     def leave(self) -> None:
         """Let the next one go on, but not past those who are still before this one."""
         if self._before is None or self._before.done():

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
+from itertools import islice
 from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -21,6 +23,7 @@ from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
 from faust_s3.sharing import ByteCache, SingleFlight
 from faust_s3.stores.base import Location, Store
+from faust_s3.upload import PARTS_AT_ONCE, Source, aborting, upload_parts
 
 __all__ = ["Pipeline", "reader_of"]
 
@@ -29,6 +32,9 @@ T = TypeVar("T")
 #: SHA-256 runs at 0.3 to 2 GB/s: more than this would hold the event loop up for longer
 #: than a trip to a thread takes.
 _HASH_INLINE: Final = 64 * 1024
+#: Bytes of one request of a payload that is not held whole: about what one connection to
+#: S3 carries in 0.1 s, and a payload of so many bytes is nothing to worry about.
+_PART: Final = 8 * 2**20
 
 
 class Pipeline:
@@ -101,19 +107,76 @@ class Pipeline:
         digest = await _digest(payload)
         if is_key:
             path = self.config.keys.render_message_key(topic=topic, digest=digest.hex())
+            location = Location(self.config.home.bucket, path)
         else:
-            path = self.config.keys.render(
-                topic=topic,
-                partition=partition,
-                key=key,
-                digest=digest.hex(),
-                now=datetime.now(timezone.utc),
-                uuid=str(uuid.uuid4()),
-            )
-        location = Location(self.config.home.bucket, path)
+            location = self._place(digest, topic=topic, partition=partition, key=key)
         claim = Claim(*location, len(payload), len(payload), digest).dumps()
         await self._retrying(lambda: self.store.put(location, payload, sha256=digest), patience)
         return claim
+
+    async def offload_from(
+        self,
+        source: Source,
+        *,
+        topic: str | None,
+        partition: int | None = None,
+        key: bytes | None = None,
+        patience: Patience = FOREVER,
+    ) -> bytes:
+        """Store a payload while it is read, and return what goes on the topic for it.
+
+        Args:
+            source: The serialized bytes.
+            topic: As for :meth:`offload`, like the next two.
+            partition: Partition, if the sender chose one.
+            key: Message key, if there is one.
+            patience: How long each part waits for a store that is away.
+
+        Raises:
+            IntegrityError: If the source changed while it was read.
+            S3Error: As :meth:`offload`.
+        """
+        few = max(_PART, self.config.threshold + 1)
+        payload = await source.peek(few)
+        if len(payload) < few:  # that is all of it
+            if not self.is_large(payload):
+                return self.wrap(payload)
+            return await self.offload(
+                payload, topic=topic, partition=partition, key=key, patience=patience
+            )
+        del payload
+        known = await source.measure(self.config.max_payload)
+        size, digest = known or (None, None)
+        location = self._place(digest, topic=topic, partition=partition, key=key)
+        upload = await self._retrying(lambda: self.store.open_upload(location, size=size), patience)
+        async with aborting(upload):
+            found = await upload_parts(
+                source,
+                upload,
+                lambda request: self._retrying(request, patience),
+                max_size=self.config.max_payload,
+            )
+            if known not in (None, found):
+                bucket, path = location
+                raise IntegrityError(
+                    "the source changed while it was read", bucket=bucket, key=path
+                )
+            await self._retrying(upload.finish, patience)
+        size, digest = found
+        return Claim(*location, size, size, digest).dumps()
+
+    def _place(
+        self, digest: bytes | None, *, topic: str | None, partition: int | None, key: bytes | None
+    ) -> Location:
+        path = self.config.keys.render(
+            topic=topic,
+            partition=partition,
+            key=key,
+            digest=None if digest is None else digest.hex(),
+            now=datetime.now(timezone.utc),
+            uuid=str(uuid.uuid4()),
+        )
+        return Location(self.config.home.bucket, path)
 
     def read(self, data: bytes) -> Claim | bytes:
         """Return the payload that stands in ``data``, or the claim on where it lies.
@@ -159,6 +222,48 @@ class Pipeline:
         return (
             payload if isinstance(payload, bytes) else await self.redeem(payload, patience=patience)
         )
+
+    async def stream(
+        self, claim: Claim, *, patience: Patience = FOREVER
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the payload of a claim that :meth:`read` returned, in chunks.
+
+        A few chunks are downloaded ahead. The last one comes once size and digest are those
+        of the claim.
+
+        Raises:
+            S3Error: As :meth:`redeem`.
+        """
+        location = Location(claim.bucket, claim.key)
+        size, position, digest = claim.stored_size, 0, sha256()
+
+        def download(start: int) -> asyncio.Future[bytes]:
+            # One byte more than there is tells whether the object is larger.
+            stop = start + _PART if start + _PART < size else size + 1
+            return asyncio.ensure_future(
+                self._retrying(lambda: self.store.get_range(location, start, stop), patience)
+            )
+
+        starts = iter(range(0, max(size, 1), _PART))
+        ahead = deque(map(download, islice(starts, PARTS_AT_ONCE)))
+        try:
+            while ahead:
+                chunk = await ahead[0]
+                del ahead[0]
+                await asyncio.to_thread(digest.update, chunk)
+                expected = min(_PART, size - position)
+                position += len(chunk)
+                if len(chunk) != expected:
+                    raise _broken(claim, "the object has not as many bytes as the claim says")
+                if position == size and digest.digest() != claim.sha256:
+                    raise _broken(claim, "the object's SHA-256 is not the one in the claim")
+                ahead.extend(map(download, islice(starts, 1)))
+                if chunk:
+                    yield chunk
+        finally:
+            for request in ahead:
+                request.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
 
     async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
         location = Location(claim.bucket, claim.key)

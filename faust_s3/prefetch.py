@@ -21,16 +21,24 @@ class Pending:
         message: The message, with its claim.
         size: Bytes that will be downloaded.
         resolve: Returns the event, with its payload.
+        dispose: Awaited with the message and the error of an event that cannot be made
+            whole, when its turn comes and everything before it has left; returns when the
+            next event may follow.
     """
 
-    __slots__ = ("message", "resolve", "size")
+    __slots__ = ("dispose", "message", "resolve", "size")
 
     def __init__(
-        self, message: Message, size: int, resolve: Callable[[], Coroutine[Any, Any, EventT[Any]]]
+        self,
+        message: Message,
+        size: int,
+        resolve: Callable[[], Coroutine[Any, Any, EventT[Any]]],
+        dispose: Callable[[Message, BaseException], Awaitable[None]],
     ) -> None:
         self.message = message
         self.size = size
         self.resolve = resolve
+        self.dispose = dispose
 
 
 _NOTHING = object()
@@ -56,19 +64,18 @@ class PrefetchQueue(ThrowableQueue[Any]):
     one is not whole: streams ask that before ``get_nowait()``.
 
     Args:
-        dispose: Awaited with the message and the error of an event that cannot be made
-            whole, when its turn comes and everything before it has left; returns when the
-            next event may follow.
-        prefetch: Downloads that may be under way or done ahead of the stream.
+        prefetch: Downloads that may be under way or done ahead of the stream. 0: nobody reads.
         prefetch_bytes: Their bytes. One download is always allowed.
+        dispose: Instead of what each :class:`Pending` says: the conductor may share one between
+            channels, each of which deals with errors in its own way.
     """
 
     def __init__(
         self,
         *args: Any,
-        dispose: Callable[[Message, BaseException], Awaitable[None]],
         prefetch: int,
         prefetch_bytes: int,
+        dispose: Callable[[Message, BaseException], Awaitable[None]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -159,7 +166,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         while self._waiting:
             slot = self._waiting[0]
             size = self._ahead_bytes + slot.pending.size
-            if self._ahead and (self._ahead >= self.prefetch or size > self.prefetch_bytes):
+            if self._ahead >= self.prefetch or (self._ahead and size > self.prefetch_bytes):
                 return
             self._waiting.popleft()
             self._ahead += 1
@@ -180,7 +187,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
     async def _dispose_of(self, slot: _Slot, error: BaseException) -> None:
         slot.disposing = True
         try:
-            await self._dispose(slot.pending.message, error)
+            await (self._dispose or slot.pending.dispose)(slot.pending.message, error)
         finally:
             slot.disposing = False
             self._wake_getter()  # if this one was cancelled, another one goes on

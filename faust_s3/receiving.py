@@ -6,6 +6,8 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
+from time import time
 from typing import Any, cast
 
 import faust
@@ -16,6 +18,7 @@ from faust_s3.claim import Claim, Envelope, is_envelope
 from faust_s3.codec import within_topic
 from faust_s3.exceptions import PermanentError
 from faust_s3.hub import Hub, OptIn, Policy
+from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline, reader_of
 from faust_s3.prefetch import Pending, PrefetchQueue
 
@@ -33,6 +36,9 @@ class Receiver:
         hub: Of its app.
         opt_in: Which sides of its messages may be claims.
         policy: Asked how its stream reads.
+
+    Attributes:
+        lazy: Values become handles.
     """
 
     def __init__(
@@ -49,21 +55,25 @@ class Receiver:
         self.hub = hub
         self.opt_in = opt_in
         self.policy = policy
+        self.lazy = False
 
     async def decode(self, message: Message, *, propagate: bool = False) -> Any:
         """Return the event of a message, or what will be the event once it is downloaded."""
         wrapped_key = self.opt_in.key is not None and is_envelope(message.key)
         wrapped_value = self.opt_in.value is not None and is_envelope(message.value)
-        if not (wrapped_key or wrapped_value):
+        if not (wrapped_key or wrapped_value or self.lazy):
             return await self.plain(message, propagate=propagate)
         # Content unchanged: forward() sends these bytes on.
-        if wrapped_key:
+        if wrapped_key and type(message.key) is not Envelope:
             message.key = Envelope(cast(bytes, message.key))
         if wrapped_value:
             message.value = Envelope(cast(bytes, message.value))
         return await self._decode_envelopes(message, propagate)
 
     async def _decode_envelopes(self, message: Message, propagate: bool) -> Any:
+        handled: tuple[Pipeline, Claim | bytes] | None = None
+        if self.lazy and message.value is not None:
+            handled = self.hub.default_owner.pipeline, message.value
         size = 0
         wrong: PermanentError | None = None
         claims: list[tuple[str, Pipeline, Claim]] = []
@@ -77,7 +87,9 @@ class Receiver:
             except PermanentError as exc:
                 wrong = wrong or exc
                 continue
-            if isinstance(found, bytes):
+            if side == "value" and handled is not None:
+                handled = pipeline, found
+            elif isinstance(found, bytes):
                 inline[side] = found
             else:
                 claims.append((side, pipeline, found))
@@ -91,15 +103,82 @@ class Receiver:
                 setattr(whole, side, payload)
             for side, pipeline, claim in claims:
                 setattr(whole, side, await pipeline.redeem(claim))
+            if isinstance(message.key, Envelope):
+                message.key.payload = whole.key
             with within_topic():
-                event = await self.plain(whole, propagate=propagate)
+                if handled is None:
+                    event = await self.plain(whole, propagate=propagate)
+                else:
+                    event = await self._event_of_handle(whole, *handled, propagate)
             if event is not None:
                 event.message = message
+                if self._recovers:
+                    event.whole = whole  # what the table's store gets
             return cast("EventT[Any]", event)
 
         if (claims or wrong) and isinstance(self.topic._queue, PrefetchQueue):
-            return Pending(message, size, resolve)
+            return Pending(message, size, resolve, self.dispose)
         return await resolve(propagate=propagate)
+
+    async def _event_of_handle(
+        self, message: Message, pipeline: Pipeline, content: Claim | bytes, propagate: bool
+    ) -> Any:
+        topic = self.topic
+        try:
+            key = topic.schema.loads_key(topic.app, message)
+        except KeyDecodeError as exc:
+            if propagate:
+                raise
+            await topic.on_key_decode_error(exc, message)
+            return None
+        headers = dict(message.headers or {})
+        payload: Payload[Any] = Payload(
+            cast(bytes, message.value),
+            content,
+            key=key,
+            headers=headers,
+            pipeline=pipeline,
+            patience=self.hub.patience(pipeline, forever=True),
+            decode=partial(self._value_of, message),
+            record=message,
+        )
+        return topic.app.create_event(key, payload, headers, message)
+
+    async def _value_of(self, message: Message, payload: bytes) -> Any:
+        whole = copy.copy(message)
+        whole.value = payload
+        with within_topic():
+            return (await self.plain(whole, propagate=True)).value
+
+    def uploaded(
+        self, wire: bytes, pipeline: Pipeline, *, key: Any, raw_key: bytes | None
+    ) -> Payload[Any]:
+        """Return the handle of a payload that is to be sent to the topic.
+
+        Args:
+            wire: What stands for it.
+            pipeline: What stored it.
+            key: Key of the record that it will be in.
+            raw_key: The same, serialized.
+        """
+        if is_envelope(wire):
+            wire = Envelope(wire)
+        name = self.topic.get_topic_name()
+        message = Message(name, -1, -1, time(), 0, None, raw_key, wire, None)
+        return Payload(
+            wire,
+            pipeline.read(wire),
+            key=key,
+            headers={},
+            pipeline=pipeline,
+            patience=self.hub.patience(pipeline, forever=True),
+            decode=partial(self._value_of, message),
+        )
+
+    @property
+    def _recovers(self) -> bool:
+        """Whether a table recovers through this."""
+        return self.topic._queue is not None and self.topic._queue is self.hub.changelogs
 
     async def dispose(self, message: Message, exc: BaseException) -> None:
         """Deal with a record that cannot be made whole, when its turn has come.
@@ -107,10 +186,9 @@ class Receiver:
         Returns when the next event may follow; if it may not, only when cancelled.
         """
         topic = self.topic
-        consumer = topic.app.consumer
         if isinstance(exc, (KeyDecodeError, ValueDecodeError)):
             # As faust/transport/conductor.py of 0.15.3 treats them; the payload is whole.
-            message.ack(consumer)
+            self.hub.ack_in_turn(message)
             if isinstance(exc, KeyDecodeError):
                 await topic.on_key_decode_error(exc, message)
             else:
@@ -118,9 +196,9 @@ class Receiver:
             return
         if isinstance(exc, PermanentError):
             exc.at(topic=message.topic, partition=message.partition, offset=message.offset)
-            if self.policy().on_bad_claim == "skip":
+            if self.policy().on_bad_claim == "skip" and not self._recovers:
                 logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
-                message.ack(consumer)
+                self.hub.ack_in_turn(message)
                 return
         await self.hub.crash(exc)
         # The stream must not go on to the next event: Faust would commit past this one.

@@ -7,23 +7,38 @@ is plain Faust in both directions until it opts in.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import faust
+from faust.agents import current_agent
+from faust.agents.models import ReqRepResponse
 from faust.types import RecordMetadata
 from faust.types.tuples import FutureMessage
 from mode.utils.queues import ThrowableQueue
 
 from faust_s3.claim import Envelope
-from faust_s3.codec import CodecOwner, S3Codec, find_codec, now_the_value, within_topic
-from faust_s3.exceptions import S3Error
+from faust_s3.codec import (
+    BoundCodec,
+    CodecOwner,
+    S3Codec,
+    find_codec,
+    name_codec,
+    now_the_value,
+    within_topic,
+)
+from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.hub import Hub, OptIn, Policy
+from faust_s3.internals import flush_after
 from faust_s3.order import Line, Place
+from faust_s3.payload import Payload
+from faust_s3.pipeline import Pipeline
 from faust_s3.prefetch import PrefetchQueue
 from faust_s3.receiving import Receiver
-from faust_s3.sending import Outgoing, offloaded, published, report_failure
+from faust_s3.sending import Outgoing, flushed, offloaded, published, report_failure, settled
+from faust_s3.upload import Source
 
 if TYPE_CHECKING:
     _Base = faust.Topic
@@ -38,27 +53,40 @@ class OffloadingTopic(_Base):
 
     Args:
         opt_in: Set by ``s3.offload``; else the serializers decide.
+        policy: How an agent reads from it.
     """
 
     hub: ClassVar[Hub]
-    _receiver: Receiver
-    _policy: Policy | None = None
 
-    def __init__(self, app: Any, *args: Any, opt_in: OptIn | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *args: Any,
+        opt_in: OptIn | None = None,
+        policy: Policy | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._policy: Policy | None = None
         self._chosen = opt_in or OptIn()
         self.opt_in = self._chosen
         super().__init__(app, *args, **kwargs)
         if opt_in is None or not (opt_in.key and opt_in.value):
             self.opt_in = self._opt_in_by_name()
             self._compile_decode()
+        if policy is not None and self.opt_in:
+            self.policy = policy
 
     def _opt_in_by_name(self) -> OptIn:
         conf = self.app.conf
+        value = self._chosen.value or self._named_in(
+            self.value_serializer or conf.value_serializer, self.value_type
+        )
+        if value is None and self.value_type is ReqRepResponse:
+            value = self.hub.default_owner  # whoever asks reads what agents may reply
         return OptIn(
             key=self._chosen.key
             or self._named_in(self.key_serializer or conf.key_serializer, self.key_type),
-            value=self._chosen.value
-            or self._named_in(self.value_serializer or conf.value_serializer, self.value_type),
+            value=value,
         )
 
     def _named_in(self, serializer: Any, model: Any) -> CodecOwner | None:
@@ -73,7 +101,10 @@ class OffloadingTopic(_Base):
     # -- copies keep what the original chose
 
     def _clone_args(self) -> Mapping[str, Any]:
-        return {**super()._clone_args(), "opt_in": self._chosen}
+        args = {**super()._clone_args(), "opt_in": self._chosen, "policy": self._policy}
+        if self._policy is not None and self._policy.lazy:
+            args["value_type"] = self.schema.value_type  # of what handles load
+        return args
 
     def derive_topic(self, **kwargs: Any) -> Any:
         """Create a topic derived from this one, which offloads as this one does."""
@@ -82,6 +113,8 @@ class OffloadingTopic(_Base):
         topic._chosen = self.opt_in
         topic.opt_in = topic._opt_in_by_name()
         topic._compile_decode()
+        if self._policy is not None:
+            topic.policy = self._policy
         return topic
 
     # -- sending
@@ -92,25 +125,68 @@ class OffloadingTopic(_Base):
             fut = super().as_future_message(*args, **kwargs)
         message = fut.message
         opt_in = OptIn(
-            key=self.opt_in.key or self._owner(named.key),
-            value=self.opt_in.value or self._owner(named.value),
+            key=self._chosen.key or self._owner(named.key) or self.opt_in.key,
+            value=self._chosen.value or self._owner(named.value) or self.opt_in.value,
         )
         # A claim that came in is passed on as it is.
+        forwarded_key = None
         if type(message.key) is Envelope:
+            forwarded_key = message.key.payload
             opt_in = replace(opt_in, key=None)
             message = message._replace(key=bytes(message.key))
         if type(message.value) is Envelope:
+            if opt_in.value is None:
+                self._check_readers()
             opt_in = replace(opt_in, value=None)
             message = message._replace(value=bytes(message.value))
-        if not opt_in and not self.opt_in:
+        if not opt_in and not self.opt_in and forwarded_key is None:
             fut.message = message
             return fut
-        return Outgoing(message, opt_in, faust.current_event())
+        self.hub.check_producer()
+        return Outgoing(message, opt_in, faust.current_event(), forwarded_key)
 
-    def prepare_value(self, *args: Any, **kwargs: Any) -> Any:
+    def _check_readers(self) -> None:
+        for reader in self.app.topics:
+            aware = isinstance(reader, OffloadingTopic) and reader.opt_in.value is not None
+            if not aware and not set(self.topics).isdisjoint(cast(Any, reader).topics):
+                exc = ConfigError(
+                    f"a claim would be passed on to topic {self!s}, which this app reads without "
+                    "offloading: name the codec in its serializer, or use s3.offload(topic)"
+                )
+                # Faust restarts an agent that fails, behind the event that was not passed on.
+                self.hub.in_background(self.hub.crash(exc))
+                raise exc
+
+    def prepare_key(
+        self, key: Any, key_serializer: Any, schema: Any = None, headers: Any = None
+    ) -> Any:
+        """Serialize the key."""
+        if isinstance(key, bytes):  # Faust runs no codec
+            name_codec(find_codec(key_serializer or getattr(schema, "key_serializer", None)))
+        return super().prepare_key(key, key_serializer, schema, headers)
+
+    def prepare_value(
+        self, value: Any, value_serializer: Any, schema: Any = None, headers: Any = None
+    ) -> Any:
         """Serialize the value, which comes after the key."""
         now_the_value()
-        return super().prepare_value(*args, **kwargs)
+        if isinstance(value, Payload):
+            value = self._passed_on(value, value_serializer, schema)
+        if isinstance(value, bytes):  # Faust runs no codec
+            name_codec(find_codec(value_serializer or getattr(schema, "value_serializer", None)))
+        elif isinstance(value, ReqRepResponse):
+            name_codec(_codec_of_replies())
+        return super().prepare_value(value, value_serializer, schema, headers)
+
+    def _passed_on(self, payload: Payload[Any], serializer: Any, schema: Any) -> bytes:
+        serializer = serializer or getattr(schema, "value_serializer", None)
+        if self.opt_in.value is None and find_codec(serializer) is None:
+            raise ConfigError(
+                f"topic {self!s} does not offload its values, so that nobody could read "
+                f"{payload!r} from it: name the codec in its serializer, or send what load() "
+                "returns"
+            )
+        return payload.wire
 
     def send_soon(self, **kwargs: Any) -> FutureMessage:
         """Send in the background, in its turn.
@@ -119,10 +195,16 @@ class OffloadingTopic(_Base):
         """
         fut = super().send_soon(**kwargs)
         if isinstance(fut, Outgoing):
-            fut.background = self.hub.in_background(self._publish(fut, self._line(fut).join()))
+            fut.background = self.hub.in_background(
+                self._publish(fut, self._line(fut).join()), len(fut.message.value or b"")
+            )
             fut.background.add_done_callback(partial(report_failure, fut))
+            self.hub.sent_soon(fut)
+            flush_after(self.app.producer, partial(flushed, self.hub))
             if fut.source is not None:
                 self.hub.gate.before_commit(fut.source.message, partial(published, fut))
+            elif fut.in_batch:
+                self.hub.sent_in_batch(fut)
         return fut
 
     async def publish_message(
@@ -142,17 +224,25 @@ class OffloadingTopic(_Base):
         self, fut: Outgoing, place: Place, wait: bool = False
     ) -> Awaitable[RecordMetadata]:
         topic = self._topic_name_or_default(fut.message.channel)
+        hold = partial(self._hold_commit, fut, place)
         try:
-            fut.message = await offloaded(fut, topic, self.hub)
-            await place.reached()
+            fut.message = await offloaded(fut, topic, self.hub, hold)
+            if place.waits:
+                hold()
+                await place.reached()
             return await super().publish_message(fut, wait)
         except S3Error as exc:
-            exc.at(topic=topic)
-            if fut.source is not None:
+            fut.failed = exc.at(topic=topic)
+            if fut.source is not None or fut.in_batch:
                 await self.hub.refuse_commit(fut.source, exc)
             raise
         finally:
             place.leave()
+
+    def _hold_commit(self, fut: Outgoing, place: Place) -> None:
+        # Awaited by one of several actors, while the others acknowledge what came later.
+        if fut.source is not None and fut.background is None:
+            self.hub.gate.before_commit(fut.source.message, partial(settled, fut, place))
 
     # -- receiving
 
@@ -166,9 +256,11 @@ class OffloadingTopic(_Base):
                 maxsize=self.app.conf.stream_buffer_maxsize if maxsize is None else maxsize,
                 flow_control=self.app.flow_control,
                 clear_on_resume=True,
-                dispose=self._receiver.dispose,
-                prefetch=policy.prefetch,
+                # The conductor fills the queues of faust/agents/replies.py of 0.15.3, of which
+                # one is read.
+                prefetch=policy.prefetch if self.is_iterator else 0,
                 prefetch_bytes=policy.prefetch_bytes,
+                dispose=self._receiver.dispose,
             )
         return super().queue
 
@@ -180,6 +272,10 @@ class OffloadingTopic(_Base):
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._receiver.lazy = policy.lazy
+        if policy.lazy:
+            # The conductor shares events between channels of the same types.
+            self.value_type = cast(Any, Payload)[self.schema.value_type or Any]
         if isinstance(self._queue, PrefetchQueue):
             self._queue.prefetch = policy.prefetch
             self._queue.prefetch_bytes = policy.prefetch_bytes
@@ -191,6 +287,47 @@ class OffloadingTopic(_Base):
                 self, self.decode, hub=self.hub, opt_in=self.opt_in, policy=lambda: self.policy
             )
             self.decode = self._receiver.decode  # type: ignore[method-assign] # as Faust does
+
+    async def upload(
+        self, source: Source, pipeline: Pipeline, *, key: Any, partition: int | None
+    ) -> Payload[Any]:
+        """Store what is to be sent here, while it is read, and return its handle.
+
+        Args:
+            source: The serialized value.
+            pipeline: What stores it.
+            key: Key of the record that it will be in.
+            partition: Partition of that record, if it is chosen.
+
+        Raises:
+            S3Error: As :meth:`Pipeline.offload_from`.
+        """
+        topic, event = self.get_topic_name(), faust.current_event()
+        raw_key, _ = self.prepare_key(key, None)
+        try:
+            async with aclosing(source):
+                wire = await pipeline.offload_from(
+                    source,
+                    topic=topic,
+                    partition=partition,
+                    key=raw_key,
+                    patience=self.hub.patience(pipeline, forever=event is not None),
+                )
+        except S3Error as exc:
+            exc.at(topic=topic)
+            if event is not None:
+                await self.hub.refuse_commit(event, exc)
+            raise
+        return self._receiver.uploaded(wire, pipeline, key=key, raw_key=raw_key)
+
+
+def _codec_of_replies() -> S3Codec | None:
+    """Return what stores the replies of the agent that is running: what its topic names."""
+    agent = current_agent()
+    topic = agent and agent.channel
+    if not isinstance(topic, OffloadingTopic) or topic.opt_in.value is None:
+        return None
+    return BoundCodec(owner=topic.opt_in.value)
 
 
 def offloading_class(base: type[faust.Topic], hub: Hub) -> type[faust.Topic]:

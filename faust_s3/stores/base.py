@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-__all__ = ["Location", "ObjectInfo", "Store"]
+__all__ = ["Location", "ObjectInfo", "Store", "Upload"]
 
 
 class Location(NamedTuple):
@@ -43,6 +43,50 @@ class ObjectInfo:
     location: Location
     size: int
     modified: datetime
+
+
+class Upload(ABC):
+    """An object that arrives in parts.
+
+    Parts may come in any order and several at once. The object is there, whole, once
+    :meth:`finish` has returned, and not before. Errors are those of :class:`Store`; what a
+    :exc:`~faust_s3.exceptions.StoreUnavailable` interrupted may be called again.
+    """
+
+    @abstractmethod
+    def part_size(self, number: int) -> int:
+        """Return how many bytes a part must have, unless it is the last one.
+
+        Args:
+            number: Of the part, counted from 1.
+
+        Raises:
+            PayloadTooLarge: If the store does not take so many parts.
+        """
+
+    @abstractmethod
+    async def part(self, number: int, data: bytes) -> None:
+        """Store a part. Repeating it with the same bytes changes nothing.
+
+        Args:
+            number: Of the part, counted from 1.
+            data: Its bytes.
+
+        Raises:
+            RequestRefused: If the upload is gone, because somebody ended it.
+        """
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Make an object of the parts, in the order of their numbers. There is at least one.
+
+        Raises:
+            RequestRefused: If the upload is gone, because somebody ended it.
+        """
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Remove what has arrived. Never fails; one that is cancelled takes effect later."""
 
 
 class Store(ABC):
@@ -92,6 +136,31 @@ class Store(ABC):
             ObjectMissing: If there is no such object.
             PayloadTooLarge: If it has more than ``max_size`` bytes; at most
                 ``max_size`` + 1 bytes of it were read.
+        """
+
+    @abstractmethod
+    async def get_range(self, location: Location, start: int, stop: int) -> bytes:
+        """Return some bytes of an object, fewer if it ends before.
+
+        Args:
+            location: Where from.
+            start: The first byte, counted from 0.
+            stop: The first byte that is not wanted any more, greater than ``start``.
+
+        Raises:
+            ObjectMissing: If there is no such object.
+        """
+
+    @abstractmethod
+    async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
+        """Begin an object that arrives in parts.
+
+        Args:
+            location: Where to.
+            size: Bytes that will come, if that is known.
+
+        Raises:
+            PayloadTooLarge: If the store does not take objects of this size.
         """
 
     @abstractmethod

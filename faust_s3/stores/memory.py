@@ -7,9 +7,11 @@ from datetime import datetime, timezone
 from hashlib import sha256 as _sha256
 
 from faust_s3.exceptions import BucketMissing, ObjectMissing, PayloadTooLarge, RequestRefused
-from faust_s3.stores.base import Location, ObjectInfo, Store
+from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 
 __all__ = ["MemoryStore"]
+
+_PART_SIZE = 2**20  # bytes; whatever: there is nothing to gain
 
 
 class MemoryStore(Store):
@@ -51,6 +53,14 @@ class MemoryStore(Store):
             )
         return data
 
+    async def get_range(self, location: Location, start: int, stop: int) -> bytes:
+        data, _ = self._find(location)
+        return data[start:stop]
+
+    async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
+        self._check_bucket(location.bucket, location.key)
+        return _Upload(self, location)
+
     async def head(self, location: Location) -> ObjectInfo:
         data, modified = self._find(location)
         return ObjectInfo(location, len(data), modified)
@@ -77,3 +87,33 @@ class MemoryStore(Store):
             raise ObjectMissing(
                 "there is no such object", bucket=location.bucket, key=location.key
             ) from None
+
+
+class _Upload(Upload):
+    """Parts in a dictionary."""
+
+    def __init__(self, store: MemoryStore, location: Location) -> None:
+        self._store = store
+        self._location = location
+        self._parts: dict[int, bytes] = {}
+        self._ended = False
+
+    def part_size(self, number: int) -> int:
+        return _PART_SIZE
+
+    async def part(self, number: int, data: bytes) -> None:
+        self._check()
+        self._parts[number] = bytes(data)
+
+    async def finish(self) -> None:
+        self._check()
+        await self._store.put(self._location, b"".join(p for _, p in sorted(self._parts.items())))
+
+    async def abort(self) -> None:
+        self._parts.clear()
+        self._ended = True
+
+    def _check(self) -> None:
+        if self._ended:
+            bucket, key = self._location
+            raise RequestRefused("the upload is gone", bucket=bucket, key=key)

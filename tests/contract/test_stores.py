@@ -93,10 +93,143 @@ async def test_max_size(store: Store, place: str, size: int) -> None:
     assert (raised.value.bucket, raised.value.key) == location
 
 
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (0, 10), (3, 5), (9, 10), (0, 11), (5, 100), (10, 11), (50, 60)]
+)
+async def test_range(store: Store, place: str, start: int, stop: int) -> None:
+    """A range is what slicing the object gives, beyond its end too."""
+    location = Location(place, "key")
+    await store.put(location, b"0123456789")
+    assert await store.get_range(location, start, stop) == b"0123456789"[start:stop]
+
+
+async def test_range_of_an_empty_object(store: Store, place: str) -> None:
+    """There is nothing in it, and that is no error."""
+    location = Location(place, "key")
+    await store.put(location, b"")
+    assert await store.get_range(location, 0, 1) == b""
+    assert await store.get_range(location, 1, 2) == b""
+
+
+async def upload(store: Store, location: Location, data: bytes, order: int = 1) -> int:
+    """Upload in parts, the first or the last one first; return how many there were."""
+    opened = await store.open_upload(location)
+    parts: list[bytes] = []
+    while data or not parts:
+        size = opened.part_size(len(parts) + 1)
+        parts.append(data[:size])
+        data = data[size:]
+    for number, part in list(enumerate(parts, 1))[::order]:
+        await opened.part(number, part)
+    await opened.finish()
+    return len(parts)
+
+
+async def part_size(store: Store, place: str) -> int:
+    opened = await store.open_upload(Location(place, "no object"))
+    await opened.abort()
+    return opened.part_size(1)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_upload_in_parts(store: Store, place: str, order: int) -> None:
+    """Parts become one object, whatever the order in which they came."""
+    size = await part_size(store, place)
+    data = bytes(range(256)) * (2 * size // 256) + b"the rest"
+    location = Location(place, "key")
+    assert await upload(store, location, data, order) == 3
+    assert await store.get(location, max_size=len(data)) == data
+    assert (await store.head(location)).size == len(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"one part"])
+async def test_upload_of_one_part(store: Store, place: str, data: bytes) -> None:
+    """The last part may have any size, and it may be the first."""
+    await upload(store, Location(place, "key"), data)
+    assert await store.get(Location(place, "key"), max_size=100) == data
+
+
+async def test_upload_of_a_known_size(store: Store, place: str) -> None:
+    """Who knows the size says so, and gets parts that are enough for it."""
+    opened = await store.open_upload(Location(place, "key"), size=2**40)
+    assert opened.part_size(1) == opened.part_size(2)
+    await opened.abort()
+
+
+async def test_uploaded_parts_are_no_object(store: Store, place: str) -> None:
+    """There is nothing to read before the upload is finished."""
+    location = Location(place, "key")
+    opened = await store.open_upload(location)
+    await opened.part(1, b"part")
+    for request in (store.get(location, max_size=100), store.get_range(location, 0, 1)):
+        with pytest.raises(ObjectMissing):
+            await request
+    await opened.finish()
+    assert await store.get(location, max_size=100) == b"part"
+
+
+async def test_upload_keeps_the_old_object_until_it_is_finished(store: Store, place: str) -> None:
+    """An upload that is aborted leaves the object as it was."""
+    location = Location(place, "key")
+    await store.put(location, b"old")
+    opened = await store.open_upload(location)
+    await opened.part(1, b"new")
+    assert await store.get(location, max_size=100) == b"old"
+    await opened.abort()
+    assert await store.get(location, max_size=100) == b"old"
+
+
+async def test_a_part_again(store: Store, place: str) -> None:
+    """Whoever does not know whether a part arrived sends it again."""
+    opened = await store.open_upload(Location(place, "key"))
+    await opened.part(1, b"part")
+    await opened.part(1, b"part")
+    await opened.finish()
+    assert await store.get(Location(place, "key"), max_size=100) == b"part"
+
+
+async def test_finish_again(store: Store, place: str) -> None:
+    """Whoever does not know whether an upload was finished finishes it again."""
+    opened = await store.open_upload(Location(place, "key"))
+    await opened.part(1, b"part")
+    await opened.finish()
+    await opened.finish()
+    assert await store.get(Location(place, "key"), max_size=100) == b"part"
+
+
+async def test_parts_at_once(store: Store, place: str) -> None:
+    """Parts may come side by side."""
+    size = await part_size(store, place)
+    opened = await store.open_upload(Location(place, "key"))
+    parts = [bytes([n]) * size for n in range(5)]
+    await asyncio.gather(*(opened.part(n, part) for n, part in enumerate(parts, 1)))
+    await opened.finish()
+    assert await store.get(Location(place, "key"), max_size=5 * size) == b"".join(parts)
+
+
+async def test_aborted_upload(store: Store, place: str) -> None:
+    """Nothing is left of it, nothing may follow, and to abort it again is no error."""
+    location = Location(place, "key")
+    opened = await store.open_upload(location)
+    await opened.part(1, b"part")
+    await opened.abort()
+    await opened.abort()
+    for request in (opened.part(2, b"part"), opened.finish()):
+        with pytest.raises(RequestRefused, match="the upload is gone") as raised:
+            await request
+        assert (raised.value.bucket, raised.value.key) == location
+    with pytest.raises(ObjectMissing):
+        await store.head(location)
+
+
 async def test_missing_object(store: Store, place: str) -> None:
     """Get and head say that there is no such object, and where."""
     location = Location(place, "no such key")
-    for request in (store.get(location, max_size=1), store.head(location)):
+    for request in (
+        store.get(location, max_size=1),
+        store.get_range(location, 0, 1),
+        store.head(location),
+    ):
         with pytest.raises(ObjectMissing) as raised:
             await request
         assert (raised.value.bucket, raised.value.key) == location
@@ -108,6 +241,8 @@ async def test_missing_bucket(store: Store) -> None:
     for request in (
         store.put(location, b"payload"),
         store.get(location, max_size=100),
+        store.get_range(location, 0, 1),
+        store.open_upload(location),
         store.head(location),
         store.delete(location),
         anext(store.list(MISSING_BUCKET)),

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from workers import APPS, Process, Worker, read_until, values
+from workers import APPS, Process, Worker, committed, read_until, values
 
 from faust_s3.claim import Claim, parse
 from faust_s3.local import SeaweedFS
-
-
-def committed(bootstrap: str, group: str, topic: str) -> int | None:
-    async def ask() -> int | None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
-        )
-        await consumer.start()
-        try:
-            offset: int | None = await consumer.committed(TopicPartition(topic, 0))
-            return offset
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(ask())
 
 
 def produce(environ: dict[str, str], tmp_path: Path, count: int = 20) -> Process:

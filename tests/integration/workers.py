@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 APPS = Path(__file__).parent / "apps"
 
@@ -166,3 +166,20 @@ def produce(bootstrap: str, topic: str, *pairs: tuple[bytes | None, bytes | None
             await producer.stop()
 
     asyncio.run(send())
+
+
+def committed(bootstrap: str, group: str, topic: str) -> int | None:
+    """Return the offset that a group has committed in a topic's first partition."""
+
+    async def ask() -> int | None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            offset: int | None = await consumer.committed(TopicPartition(topic, 0))
+            return offset
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(ask())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
 import faust
@@ -21,14 +22,16 @@ from faust_s3 import (
     ConfigError,
     IntegrityError,
     ObjectMissing,
+    Payload,
     PayloadTooLarge,
     PermanentError,
     RequestRefused,
     S3Error,
     StoreUnavailable,
 )
+from faust_s3.claim import Claim
 from faust_s3.codec import BoundCodec
-from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store
+from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store, Upload
 
 assert_type(faust_s3.__version__, str)
 
@@ -169,6 +172,39 @@ async def with_arguments(stream: StreamT[Photo]) -> AsyncIterator[str]:
         yield photo.name
 
 
+# -- lazy values
+
+
+@app.agent(photos)
+@s3.rehydrate(lazy=True)
+async def lazily(stream: StreamT[Payload[Photo]]) -> AsyncIterator[Payload[Photo]]:
+    async for payload in stream:
+        assert_type(payload.size, int)
+        assert_type(payload.digest, bytes)
+        assert_type(payload.headers, Mapping[str, bytes])
+        assert_type(payload.claim, Claim | None)
+        assert_type(payload.wire, bytes)
+        assert_type(await payload.load(), Photo)
+        async for chunk in payload.stream():
+            assert_type(chunk, bytes)
+        await payload.load(7)  # type: ignore[call-arg]
+        yield payload
+
+
+async def upload(chunks: AsyncIterator[bytes], texts: AsyncIterator[str]) -> None:
+    """From a path or an iterator, for a topic."""
+    uploaded = await s3.upload("photo.json", topic=photos)
+    assert_type(uploaded, Payload[Any])
+    await s3.upload(Path("photo.json"), topic=photos, key="key", partition=0)
+    await photos.send(key="key", value=await s3.upload(chunks, topic=photos))
+    await s3.upload(texts, topic=photos)  # type: ignore[arg-type] # no text
+    await s3.upload(chunks)  # type: ignore[call-arg] # for which topic?
+    await s3.upload(b"bytes", topic=photos)  # type: ignore[arg-type] # send these
+
+
+s3.rehydrate(lazy=1)  # type: ignore[call-overload] # no boolean
+
+
 # -- settings
 
 
@@ -218,6 +254,13 @@ async def stores() -> None:
     await store.put(place, b"payload")
     await store.put(place, b"payload", sha256=b"digest")
     assert_type(await store.get(place, max_size=10), bytes)
+    assert_type(await store.get_range(place, 0, 10), bytes)
+    assert_type(await store.open_upload(place), Upload)
+    upload = await store.open_upload(place, size=10)
+    assert_type(upload.part_size(1), int)
+    await upload.part(1, b"part")
+    await upload.finish()
+    await upload.abort()
     assert_type(await store.head(place), ObjectInfo)
     async for info in store.list("bucket"):
         assert_type(info.location, Location)

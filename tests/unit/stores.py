@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Literal
 
 from faust_s3.exceptions import S3Error, StoreUnavailable
-from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store
+from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store, Upload
 
 __all__ = ["BarrierStore", "CountingStore", "FailingStore", "SlowStore", "WrapperStore"]
 
-Method = Literal["put", "get", "head", "delete"]
+Method = Literal[
+    "put", "get", "head", "delete", "get_range", "open_upload", "part", "finish", "abort"
+]
 
 
 class WrapperStore(Store):
@@ -40,6 +42,20 @@ class WrapperStore(Store):
         finally:
             await self.leave("get", location)
 
+    async def get_range(self, location: Location, start: int, stop: int) -> bytes:
+        try:
+            await self.enter("get_range", location)
+            return await self.inner.get_range(location, start, stop)
+        finally:
+            await self.leave("get_range", location)
+
+    async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
+        try:
+            await self.enter("open_upload", location)
+            return _WrappedUpload(self, location, await self.inner.open_upload(location, size=size))
+        finally:
+            await self.leave("open_upload", location)
+
     async def head(self, location: Location) -> ObjectInfo:
         try:
             await self.enter("head", location)
@@ -59,6 +75,37 @@ class WrapperStore(Store):
 
     async def close(self) -> None:
         await self.inner.close()
+
+
+class _WrappedUpload(Upload):
+    def __init__(self, store: WrapperStore, location: Location, inner: Upload) -> None:
+        self._store = store
+        self._location = location
+        self._inner = inner
+
+    def part_size(self, number: int) -> int:
+        return self._inner.part_size(number)
+
+    async def part(self, number: int, data: bytes) -> None:
+        try:
+            await self._store.enter("part", self._location)
+            await self._inner.part(number, data)
+        finally:
+            await self._store.leave("part", self._location)
+
+    async def finish(self) -> None:
+        try:
+            await self._store.enter("finish", self._location)
+            await self._inner.finish()
+        finally:
+            await self._store.leave("finish", self._location)
+
+    async def abort(self) -> None:
+        try:
+            await self._store.enter("abort", self._location)
+            await self._inner.abort()
+        finally:
+            await self._store.leave("abort", self._location)
 
 
 class CountingStore(WrapperStore):

@@ -18,10 +18,22 @@ PACKAGE = Path(faust_s3.__file__).parent
 LAYERS = [
     {"exceptions", "claim", "keys", "config", "retry", "sharing", "order"},
     {"stores"},
-    {"pipeline"},
-    {"blocking"},
-    {"internals", "codec", "prefetch", "hub", "sending", "receiving", "topic", "agent"},
+    {"pipeline", "upload"},
+    {"blocking", "payload"},
+    {
+        "internals",
+        "codec",
+        "prefetch",
+        "hub",
+        "event",
+        "sending",
+        "receiving",
+        "topic",
+        "tables",
+        "agent",
+    },
     {"extension", "__init__"},
+    {"testing"},
     {"local"},
 ]
 

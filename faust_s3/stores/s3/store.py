@@ -6,11 +6,8 @@ because the pipeline above does; whatever leaves a request went through :func:`t
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import wait
 from functools import partial
 from hashlib import sha256 as _sha256
 from itertools import chain
@@ -29,13 +26,12 @@ from faust_s3.exceptions import (
     RequestRefused,
     StoreUnavailable,
 )
-from faust_s3.stores.base import Location, ObjectInfo, Store
+from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.s3.errors import FOREIGN, translate
-from faust_s3.stores.transfer import Futures, Request, Threads
+from faust_s3.stores.s3.upload import S3Upload, UploadGone
+from faust_s3.stores.transfer import Request, Threads
 
 __all__ = ["S3Store"]
-
-logger = logging.getLogger(__name__)
 
 MIB, GIB, TIB = 2**20, 2**30, 2**40  # bytes
 
@@ -52,7 +48,6 @@ ASK_FROM = MIB  # bytes; asking whether to send less costs more time than sendin
 
 MAX_OBJECT = 5 * TIB  # limits of S3
 MAX_SINGLE_PUT = 5 * GIB
-MAX_PARTS = 10_000
 MIN_PART = 5 * MIB
 
 
@@ -162,13 +157,7 @@ class S3Store(Store):
         return f"<{type(self).__name__}: {where}>"
 
     async def put(self, location: Location, data: bytes, *, sha256: bytes | None = None) -> None:
-        if len(data) > MAX_OBJECT:
-            raise PayloadTooLarge(
-                "the store takes objects of 5 TiB at most",
-                bucket=location.bucket,
-                key=location.key,
-                size=len(data),
-            )
+        self._check_size(location, len(data))
         if len(data) > self._multipart_threshold:
             await self._put_parts(location, data, sha256)
         else:
@@ -188,6 +177,15 @@ class S3Store(Store):
         return await self._threads.run(
             location, lambda client, request: b"".join(chain(first, *rest))
         )
+
+    async def get_range(self, location: Location, start: int, stop: int) -> bytes:
+        return await self._threads.run(location, partial(_get_range, start, stop))
+
+    async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
+        self._check_size(location, size or 0)
+        async with self._upload(location, size) as upload:
+            await upload.begin()
+        return upload
 
     async def head(self, location: Location) -> ObjectInfo:
         answer = await self._threads.run(location, _head)
@@ -234,10 +232,7 @@ class S3Store(Store):
         client.put_object(Bucket=bucket, Key=key, Body=body, **checksum, **self._encryption)
 
     async def _put_parts(self, location: Location, data: bytes, sha256: bytes | None) -> None:
-        size = max(self._part_size, -(-len(data) // MAX_PARTS))
-        place = {"Bucket": location.bucket, "Key": location.key}
-
-        def create(client: Any, request: Request) -> str:
+        def verify(client: Any, request: Request) -> None:
             # S3 verifies a digest of each part, but none of the whole.
             if sha256 is not None and _sha256(data).digest() != sha256:
                 raise RequestRefused(
@@ -245,50 +240,36 @@ class S3Store(Store):
                     bucket=location.bucket,
                     key=location.key,
                 )
-            answer = client.create_multipart_upload(
-                **place, ChecksumAlgorithm="SHA256", **self._encryption
-            )
-            return str(answer["UploadId"])
 
-        def send(number: int, client: Any, request: Request) -> dict[str, Any]:
-            part = memoryview(data)[(number - 1) * size : number * size]
-            checksum = b64encode(_sha256(part).digest()).decode()
-            answer = client.upload_part(
-                **upload, PartNumber=number, Body=request.body(part), ChecksumSHA256=checksum
-            )
-            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
-
-        def complete(client: Any, request: Request) -> None:
-            client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-
-        def abort(client: Any, request: Request) -> None:
-            # What runs is told to stop; a part that arrives after the abort would stay.
-            wait([future for future in futures if future.running()], timeout=self._limit)
-            creation = futures[0]
-            if not creation.done() or creation.cancelled() or creation.exception() is not None:
-                return
-            try:
-                client.abort_multipart_upload(**place, UploadId=creation.result())
-            except FOREIGN as exc:
-                logger.warning("multipart upload to %s not aborted: %s", location, exc)
-
-        futures: Futures = []
+        await self._threads.run(location, verify)
         try:
-            upload = {
-                **place,
-                "UploadId": await self._threads.run(location, create, futures=futures),
-            }
-            numbers = range(1, -(-len(data) // size) + 1)
-            parts = await self._threads.run_many(
-                location, (partial(send, n) for n in numbers), futures=futures
+            async with self._upload(location, len(data)) as upload:
+                await upload.begin()
+                await upload.send(data)
+                await upload.finish()
+        except UploadGone as exc:
+            raise StoreUnavailable(
+                f"the store is not available: {exc.reason}",
+                bucket=location.bucket,
+                key=location.key,
+            ) from exc
+
+    def _check_size(self, location: Location, size: int) -> None:
+        if size > MAX_OBJECT:
+            bucket, key = location
+            raise PayloadTooLarge(
+                "the store takes objects of 5 TiB at most", bucket=bucket, key=key, size=size
             )
-            await self._threads.run(location, complete, futures=futures)
-        except BaseException as exc:
-            _, aborted = self._threads.submit(location, abort)
-            if not isinstance(exc, asyncio.CancelledError):
-                # asyncio.wait does not cancel the abort if we are cancelled meanwhile.
-                await asyncio.wait({asyncio.wrap_future(aborted)}, timeout=self._limit)
-            raise
+
+    def _upload(self, location: Location, size: int | None) -> S3Upload:
+        return S3Upload(
+            self._threads,
+            location,
+            part_size=self._part_size,
+            size=size,
+            encryption=self._encryption,
+            limit=self._limit,
+        )
 
     def _get_first(
         self, max_size: int, client: Any, request: Request
@@ -297,13 +278,7 @@ class S3Store(Store):
         bucket, key = request.location
         answer = client.get_object(Bucket=bucket, Key=key)
         with answer["Body"] as raw:  # leaving closes a connection that has bytes left
-            if not {"ContentLength", "ETag"} <= answer.keys():
-                raise StoreUnavailable(
-                    "the store is not available: an answer without length or ETag is not its own",
-                    bucket=bucket,
-                    key=key,
-                )
-            size = int(answer["ContentLength"])
+            size = _length(answer, request)
             if size > max_size:
                 raise PayloadTooLarge(
                     f"the object has more than {max_size} bytes", bucket=bucket, key=key, size=size
@@ -332,6 +307,33 @@ def _ask_less(request: Any, **kwargs: Any) -> None:
     # For large bodies that is well spent: a refused one is not sent.
     if len(request.data) <= ASK_FROM:
         del request.headers["Expect"]
+
+
+def _get_range(start: int, stop: int, client: Any, request: Request) -> bytes:
+    bucket, key = request.location
+    try:
+        answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+    except boto.ClientError as exc:
+        if exc.response.get("Error", {}).get("Code") == "InvalidRange":
+            return b""  # the object ends before
+        raise
+    with answer["Body"] as raw:
+        size = _length(answer, request)
+        got = answer.get("ContentRange", "bytes 0-")  # without: the object, which may be empty
+        if not got.startswith(f"bytes {start}-") or size > stop - start:
+            raise RequestRefused("the store takes no ranges", bucket=bucket, key=key)
+        return b"".join(request.read(raw, size))
+
+
+def _length(answer: Any, request: Request) -> int:
+    if not {"ContentLength", "ETag"} <= answer.keys():
+        bucket, key = request.location
+        raise StoreUnavailable(
+            "the store is not available: an answer without length or ETag is not its own",
+            bucket=bucket,
+            key=key,
+        )
+    return int(answer["ContentLength"])
 
 
 def _head(client: Any, request: Request) -> Any:

@@ -1,0 +1,759 @@
+"""Every way in which Faust reads, on its compiled loops and on its pure-Python ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import faust
+import faust.streams
+import pytest
+from faust.agents.agent import _current_agent
+from faust.exceptions import ProducerSendError, ValueDecodeError
+from faust.transport.conductor import Conductor, ConductorCompiler, ConductorHandler
+from faust.types import TP, Message
+from stores import CountingStore, FailingStore
+from worlds import (
+    LARGE,
+    SMALL,
+    THRESHOLD,
+    FakeConsumer,
+    GatedStore,
+    Photo,
+    connect,
+    consumer_of,
+    ended,
+    make_app,
+    make_s3,
+    message,
+    processing,
+    producer_of,
+    settle,
+    stored,
+)
+
+from faust_s3 import AccessDenied, ConfigError, StoreUnavailable, hub
+from faust_s3.claim import MAGIC, Inline
+from faust_s3.stores import Store
+
+PHOTOS = TP("photos", 0)
+BAD = MAGIC + b"\x09nonsense"
+
+
+@pytest.fixture(params=["compiled", "pure"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Faust's compiled loops and its pure-Python ones."""
+    if request.param == "compiled" and ConductorHandler is None:
+        pytest.skip("this Faust was built without its compiled loops")
+    if request.param == "pure":
+        monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    return bool(request.param == "compiled")
+
+
+class World:
+    """An app whose streams are fed by hand.
+
+    Args:
+        compiled: Faust's compiled loops, or its pure-Python ones.
+        store: The store.
+        settings: Of the ``S3`` object.
+    """
+
+    def __init__(self, compiled: bool = False, store: Store | None = None, **settings: Any) -> None:
+        self.compiled = compiled
+        self.app = connect(make_app())
+        self.store: Any = store if store is not None else CountingStore()
+        self.s3 = make_s3(self.app, self.store, **settings)
+        self.topic: Any = self.app.topic("photos", value_serializer="json|s3")
+
+    @property
+    def consumer(self) -> FakeConsumer:
+        return consumer_of(self.app)
+
+    def conductor(self, *streams: Any) -> Callable[[Message], Awaitable[None]]:
+        """Return what the conductor calls for each message on the streams' topic."""
+        channels = {stream.channel for stream in streams}
+        if self.compiled:
+            handler: Any = ConductorHandler(self.app.topics, PHOTOS, channels)
+        else:
+            handler = ConductorCompiler().build(self.app.topics, PHOTOS, channels)
+        return handler  # type: ignore[no-any-return]
+
+    async def large(self, number: int, offset: int | None = None, **more: Any) -> Message:
+        """Return a message whose value, a dictionary, is in the store."""
+        payload = json.dumps({"n": number, "pixels": "x" * THRESHOLD}).encode()
+        claim = await stored(payload, getattr(self.store, "inner", self.store))
+        return message(claim, offset=number if offset is None else offset, **more)
+
+    async def feed(self, *streams: Any, count: int) -> None:
+        """Deliver large values and small ones, in turn."""
+        deliver = self.conductor(*streams)
+        for number in range(count):
+            await deliver(await self.large(number) if number % 2 else small(number))
+
+
+def small(number: int) -> Message:
+    return message(json.dumps({"n": number}).encode(), offset=number)
+
+
+def numbers(values: list[Any]) -> list[int]:
+    """Return which values these are, all of which are whole."""
+    for value in values:
+        assert len(value.get("pixels", "")) == (THRESHOLD if value["n"] % 2 else 0)
+    return [value["n"] for value in values]
+
+
+async def first(values: AsyncIterator[Any], count: int) -> list[Any]:
+    """Return what an iteration yields first, and end it."""
+    found = []
+    try:
+        while len(found) < count:
+            found.append(await anext(values))
+    finally:
+        await values.aclose()  # type: ignore[attr-defined]
+    return found
+
+
+@asynccontextmanager
+async def stopping(stream: Any) -> AsyncIterator[Any]:
+    """Stop a stream in the end."""
+    try:
+        yield stream
+    finally:
+        await stream.stop()
+
+
+# -- one stream, every way of iterating over it
+
+
+async def items(stream: Any, count: int) -> list[Any]:
+    return [value for _, value in await first(stream.items(), count)]
+
+
+async def events(stream: Any, count: int) -> list[Any]:
+    return [event.value for event in await first(stream.events(), count)]
+
+
+async def enumerated(stream: Any, count: int) -> list[Any]:
+    pairs = await first(aiter(stream.enumerate(start=1)), count)
+    assert [index for index, _ in pairs] == list(range(1, count + 1))
+    return [value for _, value in pairs]
+
+
+async def take(stream: Any, count: int) -> list[Any]:
+    return list((await first(stream.take(count, within=10), 1))[0])
+
+
+async def take_events(stream: Any, count: int) -> list[Any]:
+    (batch,) = await first(stream.take_events(count, within=10), 1)
+    assert all(event.message.value is not event.value for event in batch)
+    return [event.value for event in batch]
+
+
+async def take_with_timestamp(stream: Any, count: int) -> list[Any]:
+    (batch,) = await first(stream.take_with_timestamp(count, 10, "sent"), 1)
+    assert [value.pop("sent") for value in batch] == [1.0] * count
+    return list(batch)
+
+
+async def noack(stream: Any, count: int) -> list[Any]:
+    found = await first(stream.noack().events(), count)
+    for event in found:
+        event.ack()
+    return [event.value for event in found]
+
+
+async def noack_take(stream: Any, count: int) -> list[Any]:
+    (batch,) = await first(stream.noack_take(count, within=10), 1)
+    for event in batch:
+        event.ack()
+    return [event.value for event in batch]
+
+
+WAYS = [items, events, enumerated, take, take_events, take_with_timestamp, noack, noack_take]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ways_of_iterating(compiled: bool, way: Any) -> None:
+    """Values are whole, in order, and acknowledged once the agent has had them."""
+    world = World(compiled)
+    async with stopping(world.app.stream(world.topic)) as stream:
+        await world.feed(stream, count=4)
+        assert numbers(await way(stream, 4)) == [0, 1, 2, 3]
+        await settle()  # Python closes what an iteration iterates over a little later
+    assert sorted(world.consumer.acked) == [0, 1, 2, 3]
+
+
+async def test_processors_and_filter(compiled: bool) -> None:
+    """Processors get whole values, one after the other; what is filtered is acknowledged."""
+    world = World(compiled)
+    seen: list[Any] = []
+
+    async def note(value: Any) -> Any:
+        seen.append(value)
+        return {**value, "noted": True}
+
+    async with stopping(world.app.stream(world.topic)) as stream:
+        stream.add_processor(note)
+        stream.filter(lambda value: value["noted"] and "pixels" in value)
+        await world.feed(stream, count=4)
+        assert numbers(await first(aiter(stream), 2)) == [1, 3]
+    assert numbers(seen) == [0, 1, 2, 3]
+    assert world.consumer.acked == [0, 1, 2, 3]
+
+
+async def test_what_group_by_and_through_pass_on(compiled: bool) -> None:
+    """The key function sees the value; the repartition topic gets the claim."""
+    world = World(compiled)
+    keys: list[Any] = []
+
+    def key(value: Any) -> bytes:
+        keys.append(value)
+        return b"k"
+
+    async with stopping(world.app.stream(world.topic)) as stream:
+        grouped = stream.group_by(key, name="n")
+        came = await world.large(1)
+        claim = came.value
+        reading = asyncio.ensure_future(first(aiter(grouped), 1))
+        await world.conductor(stream)(came)
+        await settle(lambda: producer_of(world.app).sent)
+        (sent,) = producer_of(world.app).sent
+        assert (sent.topic, sent.key, sent.value) == ("photos-n-repartition", b"k", claim)
+        assert numbers(keys) == [1]
+        await world.conductor(grouped)(message(sent.value, key=sent.key))
+        assert numbers(await reading) == [1]
+    assert world.store.count("put") == 0
+
+
+@pytest.mark.parametrize("kind", ["claim", "inline", "small"])
+async def test_through_a_channel_in_memory(compiled: bool, kind: str) -> None:
+    """Faust forwards the bytes of the message: those of the payload, not of a claim."""
+    world = World(compiled)
+    topic: Any = world.s3.offload(world.app.topic("photos", value_serializer="raw"), keys=True)
+    payload = {"claim": LARGE, "inline": BAD, "small": SMALL}[kind]
+    wire = {
+        "claim": await stored(LARGE, world.store),
+        "inline": Inline(len(BAD), BAD).dumps(),
+        "small": SMALL,
+    }[kind]
+    async with stopping(world.app.stream(topic)) as stream:
+        passed_on = stream.through(world.app.channel())
+        reading = asyncio.ensure_future(first(passed_on.events(), 1))
+        await world.conductor(stream)(message(wire, key=wire))
+        (event,) = await reading
+        assert (event.key, event.value) == (payload, payload)
+        await passed_on.stop()
+
+
+async def test_what_else_is_forwarded_to_a_channel_in_memory() -> None:
+    """A key and a value of the agent's stand."""
+    world = World()
+    event = await world.topic.decode(await world.large(1), propagate=True)
+    channel: Any = world.app.channel()
+    reader = aiter(channel)
+    await event.forward(channel, key="k", value={"v": 1}, headers={"h": b"1"})
+    found = await reader.get()
+    assert (found.key, found.value, found.headers) == ("k", {"v": 1}, {"h": b"1"})
+
+
+async def test_several_names(compiled: bool) -> None:
+    """One topic object for several topics reads claims from each."""
+    world = World(compiled)
+    topic: Any = world.app.topic("photos", "others", value_serializer="json|s3")
+    async with stopping(world.app.stream(topic)) as stream:
+        deliver = world.conductor(stream)
+        await deliver(await world.large(1))
+        await deliver(await world.large(3, topic="others"))
+        found = await first(stream.events(), 2)
+    assert numbers([event.value for event in found]) == [1, 3]
+    assert [event.message.topic for event in found] == ["photos", "others"]
+
+
+async def test_allow_empty(compiled: bool) -> None:
+    """Tombstones of a model are events without a value, between claims."""
+    world = World(compiled)
+    topic: Any = world.app.topic(
+        "photos", value_type=Photo, value_serializer="json|s3", allow_empty=True
+    )
+    photo = json.dumps({"name": "a", "pixels": "x" * THRESHOLD}).encode()
+    async with stopping(world.app.stream(topic)) as stream:
+        deliver = world.conductor(stream)
+        await deliver(message(await stored(photo, world.store)))
+        await deliver(message(None, key=b"k", offset=1))
+        found = [event.value for event in await first(stream.events(), 2)]
+    assert found == [Photo("a", "x" * THRESHOLD), None]
+
+
+# -- schemas
+
+
+class Shouting(faust.Schema[Any, Any]):
+    """Makes something of each value."""
+
+    def loads_value(self, app: Any, message: Message, **more: Any) -> Any:
+        return super().loads_value(app, message, **more)["name"].upper()
+
+
+@pytest.mark.parametrize("where", ["schema", "topic", "model", "offload", "app"])
+async def test_schemas(where: str) -> None:
+    """A schema of the user's gets whole messages, whoever names the codec."""
+
+    class Named(faust.Record, serializer="json|s3"):
+        name: str
+
+    world = World()
+    codec = {"value_serializer": "json|s3"}
+    if where == "app":
+        world.app = connect(make_app(**codec))
+        world.s3 = make_s3(world.app, world.store)
+    schema = Shouting(
+        value_serializer="json|s3" if where == "schema" else None,
+        value_type=Named if where == "model" else None,
+    )
+    if where == "model":
+        schema.loads_value = (  # type: ignore[method-assign]
+            lambda app, message, **more: faust.Schema.loads_value(schema, app, message, **more).name
+        )
+    topic: Any = world.app.topic("photos", schema=schema, **(codec if where == "topic" else {}))
+    if where == "offload":
+        topic = world.s3.offload(topic)
+    claim = await stored(json.dumps({"name": "x" * THRESHOLD}).encode(), world.store)
+    event = await topic.decode(message(claim), propagate=True)
+    assert event.value == ("x" if where == "model" else "X") * THRESHOLD
+
+
+# -- what Faust 0.15.3 has by name only
+
+
+@pytest.mark.parametrize("way", ["join", "left_join", "inner_join", "outer_join"])
+async def test_joins_are_not_there(compiled: bool, way: str) -> None:
+    """Every strategy raises ``NotImplementedError`` for the first event, with us and without."""
+    world = World(compiled)
+    async with stopping(world.app.stream(world.topic)) as stream:
+        joined = getattr(stream, way)()
+        await world.conductor(joined)(await world.large(1))
+        with pytest.raises(NotImplementedError):
+            await first(aiter(joined), 1)
+    assert not world.consumer.acked
+
+
+async def test_combined_streams_read_the_first_one(compiled: bool) -> None:
+    """``a & b`` yields whole values of ``a``; nothing in Faust reads what ``b`` gets."""
+    world = World(compiled)
+    streams = [world.app.stream(world.topic), world.app.stream(world.topic.derive())]
+    async with stopping(streams[0]), stopping(streams[1]):
+        combined = streams[0] & streams[1]
+        assert combined.combined == streams
+        await world.feed(*streams, count=4)
+        assert numbers(await first(aiter(combined), 4)) == [0, 1, 2, 3]
+        assert streams[1].channel.queue.qsize() == 4
+
+
+async def test_pattern_topics_are_not_subscribed_to() -> None:
+    """Faust's conductor asks for names only; what it would deliver would be whole."""
+    world = World()
+    topic: Any = world.app.topic(pattern="photos.*", value_serializer="json|s3")
+    async with stopping(world.app.stream(topic)) as stream:
+        assert stream.channel in world.app.topics
+        assert not list(await world.app.topics._update_indices())  # type: ignore[attr-defined]
+        await world.conductor(stream)(await world.large(1))
+        assert numbers(await first(aiter(stream), 1)) == [1]
+
+
+def test_late_streams_are_subscribed_to_late() -> None:
+    """What ``docs/faust-support.md`` says of streams that are made while the worker runs."""
+    assert Conductor._resubscribe_sleep_lock_seconds == 45
+
+
+async def test_repartition_topics_are_read_as_the_agent_reads() -> None:
+    """Those that Faust derives; a topic that the agent passes is read by the settings."""
+    world = World(prefetch=5)
+    passed: Any = world.app.topic("passed", value_serializer="json|s3")
+    for derived, prefetch in (
+        (lambda stream: stream.group_by(lambda value: b"k", name="k"), 3),
+        (lambda stream: stream.through("by-name"), 3),
+        (lambda stream: stream.through(passed), 5),
+        (lambda stream: stream.group_by(lambda value: b"k", name="k", topic=passed), 5),
+    ):
+        (stream,) = agents(world, {"prefetch": 3})
+        async with stopping(stream):
+            channel: Any = derived(stream).channel
+            assert channel.policy.prefetch == channel.queue.prefetch == prefetch
+
+
+# -- several readers of one topic
+
+
+def agents(world: World, *policies: dict[str, Any]) -> list[Any]:
+    """Return streams as agents with these policies have them."""
+    streams = []
+    for policy in policies:
+        stream = world.app.stream(world.topic)
+
+        @world.s3.rehydrate(**policy)
+        def agent(stream: Any) -> None: ...
+
+        agent(stream)
+        streams.append(stream)
+    return streams
+
+
+async def test_each_agent_has_its_own_policy(compiled: bool) -> None:
+    """Also where the conductor hands both the same thing: one skips, the other stops the app."""
+    world = World(compiled)
+    skipping, raising = agents(world, {"on_bad_claim": "skip"}, {"on_bad_claim": "raise"})
+    async with stopping(skipping), stopping(raising):
+        deliver = world.conductor(skipping, raising)
+        await deliver(message(BAD, offset=0))
+        await deliver(await world.large(1))
+        assert numbers(await first(aiter(skipping), 1)) == [1]
+        assert not world.app.crashed
+        reading = asyncio.ensure_future(first(aiter(raising), 1))
+        await settle(lambda: world.app.crashed)
+        assert world.app.crashed
+        assert not reading.done()
+        assert world.consumer.acked == []  # the other one is not done with either
+        await ended(reading)
+
+
+async def test_each_agent_is_told_of_decode_errors(compiled: bool) -> None:
+    """A payload that is no JSON is thrown into every stream, once."""
+    world = World(compiled)
+    streams = agents(world, {}, {})
+    async with stopping(streams[0]), stopping(streams[1]):
+        deliver = world.conductor(*streams)
+        await deliver(message(await stored(b"{" * 200, world.store), offset=0))
+        await deliver(await world.large(1))
+        for stream in streams:
+            with pytest.raises(ValueDecodeError):
+                await first(aiter(stream), 1)
+            assert numbers(await first(aiter(stream), 1)) == [1]
+    assert world.consumer.acked == [0, 1]
+
+
+# -- nothing is acknowledged past what is being processed
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the hub look often whether it may acknowledge."""
+    monkeypatch.setattr(hub, "_ACK_INTERVAL", 0)
+
+
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("bad", ["claim", "payload"])
+async def test_what_is_skipped_waits_for_what_is_in_a_batch(compiled: bool, bad: str) -> None:
+    """Faust may commit past a single offset that is not acknowledged: none is left behind."""
+    world = World(compiled, on_bad_claim="skip")
+    async with stopping(world.app.stream(world.topic)) as stream:
+        stream.channel.on_value_decode_error = lambda exc, message: asyncio.sleep(0)
+        deliver = world.conductor(stream)
+        await deliver(await world.large(1, offset=10))
+        wrong = BAD if bad == "claim" else await stored(b"{" * 200, world.store)
+        await deliver(message(wrong, offset=11))
+        await deliver(await world.large(3, offset=12))
+        batches = stream.take(2, within=10)
+        assert numbers(await anext(batches)) == [1, 3]
+        await settle()
+        assert world.consumer.acked == []
+        await batches.aclose()
+        await settle(lambda: len(world.consumer.acked) == 3)
+    assert sorted(world.consumer.acked) == [10, 11, 12]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_what_is_skipped_waits_for_acks_by_hand(compiled: bool) -> None:
+    """The same with ``noack()``, and with actors that share a channel."""
+    world = World(compiled, on_bad_claim="skip")
+    async with stopping(world.app.stream(world.topic)) as stream:
+        deliver = world.conductor(stream)
+        await deliver(await world.large(1, offset=10))
+        await deliver(message(BAD, offset=11))
+        await deliver(await world.large(3, offset=12))
+        found = await first(stream.noack().events(), 2)
+        await settle()
+        assert world.consumer.acked == []
+        for event in found:
+            event.ack()
+        await settle(lambda: len(world.consumer.acked) == 3)
+    assert world.consumer.acked == [10, 12, 11]
+
+
+@pytest.mark.parametrize("end", ["rebalance", "stop"])
+@pytest.mark.usefixtures("_often")
+async def test_what_is_skipped_is_not_acknowledged_late(end: str) -> None:
+    """Once the partition may be another worker's, or the app stops, it is left alone."""
+    world = World(on_bad_claim="skip")
+    async with stopping(world.app.stream(world.topic)) as stream:
+        deliver = world.conductor(stream)
+        await deliver(await world.large(1, offset=10))
+        await deliver(message(BAD, offset=11))
+        await deliver(await world.large(3, offset=12))
+        found = await first(stream.noack().events(), 2)
+        if end == "rebalance":
+            world.app.consumer_generation_id += 1
+        else:
+            world.app._stopped.set()
+        await settle()
+        for event in found:
+            event.ack()
+        await settle()
+    assert world.consumer.acked == [10, 12]
+
+
+async def test_no_last_commit_past_what_is_being_processed(compiled: bool) -> None:
+    """Before a crash Faust commits only what it can commit without passing by an event."""
+    world = World(compiled)
+    async with stopping(world.app.stream(world.topic)) as stream:
+        deliver = world.conductor(stream)
+        for number in (1, 3):
+            await deliver(await world.large(number))
+        await deliver(message(BAD, offset=4))
+        values = stream.noack().events()
+        _, later = [await anext(values), await anext(values)]
+        later.ack()
+        reading = asyncio.ensure_future(anext(values))
+        await settle(lambda: world.app.crashed)
+        assert world.app.crashed
+        assert world.consumer.commits == 0
+        await ended(reading)
+
+
+# -- sending while many events are taken at once
+
+
+@contextmanager
+def in_agent() -> Iterator[None]:
+    """Be an agent that has no current event, as with ``stream.take``."""
+    token = _current_agent.set(object())  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        _current_agent.reset(token)
+
+
+async def commit(world: World, offset: int, tp: TP | None = None) -> Any:
+    """Do what Faust's consumer does first when it commits."""
+    tp = tp or next(iter(world.consumer.assignment()))
+    return await world.app._attachments.publish_for_tp_offset(tp, offset)
+
+
+async def test_take_has_no_current_event(compiled: bool) -> None:
+    """What the following tests are about."""
+    world = World(compiled)
+    async with stopping(world.app.stream(world.topic)) as stream:
+        await world.feed(stream, count=2)
+        batches = stream.take(2, within=10)
+        await anext(batches)
+        assert faust.current_event() is None
+        await batches.aclose()
+
+
+async def test_batches_wait_for_the_store() -> None:
+    """Longer than ``send_timeout``: the events of the batch are held."""
+    world = World(store=FailingStore(50), send_timeout=1e-9)
+    with in_agent():
+        await world.topic.send(value="x" * THRESHOLD)
+    assert len(producer_of(world.app).sent) == 1
+
+
+async def test_commits_wait_for_what_batches_sent() -> None:
+    """In the background, so that the batch is acknowledged before it has arrived."""
+    world = World(store=GatedStore())
+    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    with in_agent():
+        for value in (LARGE, LARGE + b"2", SMALL):
+            topic.send_soon(value=value)
+    for gone in (LARGE, LARGE + b"2"):
+        committing = asyncio.ensure_future(commit(world, 0))
+        await settle()
+        assert not committing.done()
+        world.store.open(gone)
+        await ended(committing) if gone == LARGE else await committing
+    assert len(producer_of(world.app).sent) == 3
+    assert not world.s3._hub.batches
+    assert await commit(world, 0) == []
+    with in_agent():
+        soon = topic.send_soon(value=LARGE + b"3")
+    committing = asyncio.ensure_future(commit(world, 0))
+    await settle()
+    assert not committing.done()
+    world.store.open(LARGE + b"3")
+    await asyncio.gather(committing, soon)
+
+
+async def test_a_failed_send_of_a_batch_forbids_every_commit() -> None:
+    """Which event it belongs to is not known: the app crashes and commits none."""
+    world = World(store=FailingStore([AccessDenied("no")]))
+    with in_agent(), pytest.raises(AccessDenied):
+        await world.topic.send(value="x" * THRESHOLD)
+    assert isinstance(world.app.crash_reason, AccessDenied)
+    for _ in range(2):
+        with pytest.raises(ProducerSendError, match="no"):
+            await commit(world, 0)
+
+
+async def test_a_batch_that_is_cut_short_by_the_end_forbids_every_commit() -> None:
+    """Faust commits once more when the app stops, and takes the batch for processed."""
+    world = World(store=FailingStore(10_000))
+    with in_agent():
+        sending = asyncio.ensure_future(world.topic.send(value="x" * THRESHOLD))
+    await settle(lambda: world.store.count("put") > 1)
+    world.app._stopped.set()
+    with pytest.raises(StoreUnavailable):
+        await sending
+    with pytest.raises(ProducerSendError, match="the store is away"):
+        await commit(world, 0)
+
+
+@pytest.mark.parametrize("who", ["S3", "Kafka"])
+async def test_a_failure_in_the_background_forbids_every_commit(who: str) -> None:
+    """Though the batch was acknowledged long before."""
+    world = World(store=FailingStore([AccessDenied("no")] if who == "S3" else 0))
+    if who == "Kafka":
+        producer_of(world.app).error = RuntimeError("no")
+    with in_agent():
+        soon = world.topic.send_soon(value="x" * THRESHOLD)
+    await settle(soon.done)
+    for _ in range(3):
+        with pytest.raises(ProducerSendError, match="no"):
+            await commit(world, 0)
+
+
+async def test_batches_of_revoked_partitions_are_forgotten() -> None:
+    """What another worker reads now keeps no commit of ours."""
+    world = World(store=GatedStore())
+    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    with in_agent():
+        topic.send_soon(value=LARGE)
+    await world.app.on_partitions_revoked.send(world.consumer.assignment())
+    assert await commit(world, 0) == []
+    with in_agent():
+        topic.send_soon(value=SMALL)
+    committing = asyncio.ensure_future(commit(world, 0))
+    await settle()
+    assert not committing.done()  # assigned again
+    world.store.open(LARGE)
+    await committing
+
+
+async def test_outside_of_agents_nothing_is_held() -> None:
+    """A web view or a timer sends for itself."""
+    world = World(store=GatedStore())
+    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    soon = topic.send_soon(value=LARGE)
+    assert await commit(world, 0) == []
+    world.store.open(LARGE)
+    await soon
+
+
+# -- sending while other actors go on
+
+
+def event_of(world: World, offset: int) -> Any:
+    """Return an event of the photos; Faust remembers it as long as somebody has it."""
+    return faust.Event(world.app, None, "source", None, message(b"source", offset=offset))
+
+
+async def test_commits_wait_for_sends_of_other_actors() -> None:
+    """One actor awaits its upload, another acknowledges the next event."""
+    world = World(store=GatedStore())
+    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    earlier, later = event_of(world, 5), event_of(world, 7)
+    with processing(later):
+        uploading = asyncio.ensure_future(topic.send(value=LARGE))
+    with processing(earlier):
+        waiting = asyncio.ensure_future(topic.send(value=SMALL))  # in line behind it
+    await settle()
+    assert await commit(world, 5, PHOTOS) == []
+    for offset in (6, 8):
+        committing = asyncio.ensure_future(commit(world, offset, PHOTOS))
+        await settle()
+        assert not committing.done()
+        await ended(committing)
+    world.store.open(LARGE)
+    await asyncio.gather(uploading, waiting)
+    await commit(world, 8, PHOTOS)
+    assert producer_of(world.app).values[1] == SMALL
+
+
+async def test_small_sends_hold_nothing() -> None:
+    """Nothing to wait for, nothing to attach: Faust's own flush is enough."""
+    world = World()
+    with processing(event_of(world, 5)):
+        await world.topic.send(value=1)
+    assert not world.app._attachments._pending[PHOTOS]
+
+
+async def test_a_send_that_is_given_up_holds_nothing() -> None:
+    """Whoever cancels a send has dealt with the event."""
+    world = World(store=GatedStore())
+    event = event_of(world, 5)
+    with processing(event):
+        sending = asyncio.ensure_future(world.topic.send(value="x" * THRESHOLD))
+    await settle()
+    await ended(sending)
+    await commit(world, 6, PHOTOS)
+
+
+async def test_a_commit_under_way_fails_with_the_send_it_waits_for() -> None:
+    """It is too late for it to be told otherwise."""
+    world = World(store=GatedStore())
+    world.store.errors.append(AccessDenied("no"))
+    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    event = event_of(world, 5)
+    with processing(event):
+        sending = asyncio.ensure_future(topic.send(value=LARGE))
+    await settle()
+    committing = asyncio.ensure_future(commit(world, 8, PHOTOS))
+    await settle()
+    world.store.open(LARGE)
+    with pytest.raises(AccessDenied):
+        await sending
+    with pytest.raises(ProducerSendError, match="no"):
+        await committing
+
+
+# -- claims where they would be read as they lie
+
+
+@pytest.mark.parametrize("way", ["through", "group_by", "forward"])
+async def test_claims_are_not_passed_on_to_plain_readers(compiled: bool, way: str) -> None:
+    """The app stops with one sentence; the event is neither lost nor acknowledged."""
+    world = World(compiled)
+    plain: Any = world.app.topic("plain")
+    sentence = "a claim would be passed on to topic plain, which this app reads without"
+    async with stopping(world.app.stream(world.topic)) as stream:
+        await_error: Any
+        if way == "forward":
+            reader = world.app.stream(plain)
+            await world.conductor(stream)(await world.large(1))
+            (event,) = await first(stream.noack().events(), 1)
+            await_error = event.forward("plain")
+        else:
+            reader = (
+                stream.through(plain)
+                if way == "through"
+                else stream.group_by(lambda value: b"k", name="k", topic=plain)
+            )
+            await_error = first(aiter(reader), 1)
+            await world.conductor(stream)(await world.large(1))
+        with pytest.raises(ConfigError, match=sentence):
+            await await_error
+        await settle(lambda: world.app.crashed)
+        await reader.stop()
+    assert isinstance(world.app.crash_reason, ConfigError)
+    assert not world.consumer.acked
+    assert not producer_of(world.app).sent
+
+
+async def test_claims_are_passed_on_to_readers_elsewhere() -> None:
+    """Another app may read the topic with offloading."""
+    world = World()
+    event = await world.topic.decode(await world.large(1), propagate=True)
+    await event.forward("elsewhere")
+    assert len(producer_of(world.app).sent) == 1

@@ -18,9 +18,6 @@ from faust_s3.testing.transport import Consumer, Transport
 
 __all__ = ["RELIED_ON", "reading", "run_in_memory", "stop_at_once", "subscribed"]
 
-#: Turns of the event loop in which agents come to their first event.
-_TURNS = 20
-
 
 def run_in_memory(app: faust.App, transport: Transport, *, partitions: int | None) -> None:
     """Give an app another transport, and keep it from sleeping, and off files and sockets.
@@ -39,8 +36,8 @@ def run_in_memory(app: faust.App, transport: Transport, *, partitions: int | Non
     app.transport = transport
     app.producer = app.consumer = cast(Any, None)  # made anew from the transport
     app._create_directories = lambda: None  # type: ignore[method-assign]
-    cast(Any, app.tables).sleep = _some_turns
-    cast(Any, app._reply_consumer).sleep = partial(_turns_for_replies, app)
+    cast(Any, app.tables).sleep = _one_turn
+    cast(Any, app._reply_consumer).sleep = partial(_one_turn_for_replies, app)
     cast(Any, app.topics)._resubscribe_sleep_lock_seconds = 0.0
     for table in app.tables.values():
         cast(Any, table)._store = cast(Any, table)._data = None
@@ -66,18 +63,18 @@ def subscribed(app: faust.App, consumer: Consumer) -> bool:
     return False
 
 
-async def _some_turns(seconds: float) -> None:
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
+async def _one_turn(seconds: float) -> None:
+    # Enough for agents to come to their first event: nothing here is slow.
+    await asyncio.sleep(0)
 
 
-async def _turns_for_replies(app: faust.App, seconds: float) -> None:
+async def _one_turn_for_replies(app: faust.App, seconds: float) -> None:
     # The topic is subscribed to twice, and read once: its records would never be acknowledged,
     # and the next rebalance would wait for that.
     for topic in cast("list[faust.Topic]", list(app.topics)):
         if not topic.is_iterator and app._reply_consumer._fetchers.keys() & topic.topics:
             app.topics.discard(topic)
-    await _some_turns(seconds)
+    await _one_turn(seconds)
 
 
 def _set(conf: Any, name: str, value: Any) -> None:

@@ -259,7 +259,9 @@ class World:
 
     def _missing(self, sending: asyncio.Future[None]) -> list[str]:
         missing = self._unprocessed()
-        if not sending.done():
+        if sending.done():
+            sending.result()
+        else:
             missing.append("not everything that was sent is stored and published")
         consumer = seams.reading(self.app)
         if missing and consumer is not None and (self._commit is None or self._commit.done()):
@@ -285,8 +287,6 @@ class World:
         ]
         if working := [message for message in consumer.unacked if not message.acked]:
             found.append(f"events with agents: {len(working)}")
-        if waiting := app.producer.buffer.size:
-            found.append(f"messages in the producer's buffer: {waiting}")
         return found
 
     def _failed(self, exc: BaseException) -> None:
@@ -314,6 +314,7 @@ class World:
     async def _drained(self) -> None:
         for s3 in _stores_of(self.app):
             await s3._hub.drain()
+        await self.app.producer.flush()
 
     def _partitions_of(self, topic: str) -> int:
         known = self._known(topic)

@@ -43,28 +43,28 @@ PHOTOS = TP("photos", 0)
 BAD = MAGIC + b"\x09nonsense"
 
 
-@pytest.fixture(params=["compiled", "pure"])
-def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Faust's compiled loops and its pure-Python ones."""
-    if request.param == "compiled" and ConductorHandler is None:
-        pytest.skip("this Faust was built without its compiled loops")
+@pytest.fixture(params=["compiled", "optimized", "pure"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Faust's compiled loops, the same with ``cython_optimizations``, its pure-Python ones."""
     if request.param == "pure":
         monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
-    return bool(request.param == "compiled")
+    elif ConductorHandler is None:
+        pytest.skip("this Faust was built without its compiled loops")
+    return str(request.param)
 
 
 class World:
     """An app whose streams are fed by hand.
 
     Args:
-        compiled: Faust's compiled loops, or its pure-Python ones.
+        loops: Which of Faust's.
         store: The store.
         settings: Of the ``S3`` object.
     """
 
-    def __init__(self, compiled: bool = False, store: Store | None = None, **settings: Any) -> None:
-        self.compiled = compiled
-        self.app = connect(make_app())
+    def __init__(self, loops: str = "pure", store: Store | None = None, **settings: Any) -> None:
+        self.loops = loops
+        self.app = connect(make_app(cython_optimizations=loops == "optimized"))
         self.store: Any = store if store is not None else CountingStore()
         self.s3 = make_s3(self.app, self.store, **settings)
         self.topic: Any = self.app.topic("photos", value_serializer="json|s3")
@@ -76,7 +76,7 @@ class World:
     def conductor(self, *streams: Any) -> Callable[[Message], Awaitable[None]]:
         """Return what the conductor calls for each message on the streams' topic."""
         channels = {stream.channel for stream in streams}
-        if self.compiled:
+        if self.loops != "pure":
             handler: Any = ConductorHandler(self.app.topics, PHOTOS, channels)
         else:
             handler = ConductorCompiler().build(self.app.topics, PHOTOS, channels)
@@ -177,9 +177,9 @@ WAYS = [items, events, enumerated, take, take_events, take_with_timestamp, noack
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_ways_of_iterating(compiled: bool, way: Any) -> None:
+async def test_ways_of_iterating(loops: str, way: Any) -> None:
     """Values are whole, in order, and acknowledged once the agent has had them."""
-    world = World(compiled)
+    world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         await world.feed(stream, count=4)
         assert numbers(await way(stream, 4)) == [0, 1, 2, 3]
@@ -187,9 +187,9 @@ async def test_ways_of_iterating(compiled: bool, way: Any) -> None:
     assert sorted(world.consumer.acked) == [0, 1, 2, 3]
 
 
-async def test_processors_and_filter(compiled: bool) -> None:
+async def test_processors_and_filter(loops: str) -> None:
     """Processors get whole values, one after the other; what is filtered is acknowledged."""
-    world = World(compiled)
+    world = World(loops)
     seen: list[Any] = []
 
     async def note(value: Any) -> Any:
@@ -205,9 +205,9 @@ async def test_processors_and_filter(compiled: bool) -> None:
     assert world.consumer.acked == [0, 1, 2, 3]
 
 
-async def test_what_group_by_and_through_pass_on(compiled: bool) -> None:
+async def test_what_group_by_and_through_pass_on(loops: str) -> None:
     """The key function sees the value; the repartition topic gets the claim."""
-    world = World(compiled)
+    world = World(loops)
     keys: list[Any] = []
 
     def key(value: Any) -> bytes:
@@ -230,9 +230,9 @@ async def test_what_group_by_and_through_pass_on(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["claim", "inline", "small"])
-async def test_through_a_channel_in_memory(compiled: bool, kind: str) -> None:
+async def test_through_a_channel_in_memory(loops: str, kind: str) -> None:
     """Faust forwards the bytes of the message: those of the payload, not of a claim."""
-    world = World(compiled)
+    world = World(loops)
     topic: Any = world.s3.offload(world.app.topic("photos", value_serializer="raw"), keys=True)
     payload = {"claim": LARGE, "inline": BAD, "small": SMALL}[kind]
     wire = {
@@ -260,9 +260,9 @@ async def test_what_else_is_forwarded_to_a_channel_in_memory() -> None:
     assert (found.key, found.value, found.headers) == ("k", {"v": 1}, {"h": b"1"})
 
 
-async def test_several_names(compiled: bool) -> None:
+async def test_several_names(loops: str) -> None:
     """One topic object for several topics reads claims from each."""
-    world = World(compiled)
+    world = World(loops)
     topic: Any = world.app.topic("photos", "others", value_serializer="json|s3")
     async with stopping(world.app.stream(topic)) as stream:
         deliver = world.conductor(stream)
@@ -273,9 +273,9 @@ async def test_several_names(compiled: bool) -> None:
     assert [event.message.topic for event in found] == ["photos", "others"]
 
 
-async def test_allow_empty(compiled: bool) -> None:
+async def test_allow_empty(loops: str) -> None:
     """Tombstones of a model are events without a value, between claims."""
-    world = World(compiled)
+    world = World(loops)
     topic: Any = world.app.topic(
         "photos", value_type=Photo, value_serializer="json|s3", allow_empty=True
     )
@@ -330,9 +330,9 @@ async def test_schemas(where: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["join", "left_join", "inner_join", "outer_join"])
-async def test_joins_are_not_there(compiled: bool, way: str) -> None:
+async def test_joins_are_not_there(loops: str, way: str) -> None:
     """Every strategy raises ``NotImplementedError`` for the first event, with us and without."""
-    world = World(compiled)
+    world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         joined = getattr(stream, way)()
         await world.conductor(joined)(await world.large(1))
@@ -341,9 +341,9 @@ async def test_joins_are_not_there(compiled: bool, way: str) -> None:
     assert not world.consumer.acked
 
 
-async def test_combined_streams_read_the_first_one(compiled: bool) -> None:
+async def test_combined_streams_read_the_first_one(loops: str) -> None:
     """``a & b`` yields whole values of ``a``; nothing in Faust reads what ``b`` gets."""
-    world = World(compiled)
+    world = World(loops)
     streams = [world.app.stream(world.topic), world.app.stream(world.topic.derive())]
     async with stopping(streams[0]), stopping(streams[1]):
         combined = streams[0] & streams[1]
@@ -402,9 +402,9 @@ def agents(world: World, *policies: dict[str, Any]) -> list[Any]:
     return streams
 
 
-async def test_each_agent_has_its_own_policy(compiled: bool) -> None:
+async def test_each_agent_has_its_own_policy(loops: str) -> None:
     """Also where the conductor hands both the same thing: one skips, the other stops the app."""
-    world = World(compiled)
+    world = World(loops)
     skipping, raising = agents(world, {"on_bad_claim": "skip"}, {"on_bad_claim": "raise"})
     async with stopping(skipping), stopping(raising):
         deliver = world.conductor(skipping, raising)
@@ -420,9 +420,9 @@ async def test_each_agent_has_its_own_policy(compiled: bool) -> None:
         await ended(reading)
 
 
-async def test_each_agent_is_told_of_decode_errors(compiled: bool) -> None:
+async def test_each_agent_is_told_of_decode_errors(loops: str) -> None:
     """A payload that is no JSON is thrown into every stream, once."""
-    world = World(compiled)
+    world = World(loops)
     streams = agents(world, {}, {})
     async with stopping(streams[0]), stopping(streams[1]):
         deliver = world.conductor(*streams)
@@ -446,9 +446,9 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_often")
 @pytest.mark.parametrize("bad", ["claim", "payload"])
-async def test_what_is_skipped_waits_for_what_is_in_a_batch(compiled: bool, bad: str) -> None:
+async def test_what_is_skipped_waits_for_what_is_in_a_batch(loops: str, bad: str) -> None:
     """Faust may commit past a single offset that is not acknowledged: none is left behind."""
-    world = World(compiled, on_bad_claim="skip")
+    world = World(loops, on_bad_claim="skip")
     async with stopping(world.app.stream(world.topic)) as stream:
         stream.channel.on_value_decode_error = lambda exc, message: asyncio.sleep(0)
         deliver = world.conductor(stream)
@@ -466,9 +466,9 @@ async def test_what_is_skipped_waits_for_what_is_in_a_batch(compiled: bool, bad:
 
 
 @pytest.mark.usefixtures("_often")
-async def test_what_is_skipped_waits_for_acks_by_hand(compiled: bool) -> None:
+async def test_what_is_skipped_waits_for_acks_by_hand(loops: str) -> None:
     """The same with ``noack()``, and with actors that share a channel."""
-    world = World(compiled, on_bad_claim="skip")
+    world = World(loops, on_bad_claim="skip")
     async with stopping(world.app.stream(world.topic)) as stream:
         deliver = world.conductor(stream)
         await deliver(await world.large(1, offset=10))
@@ -505,9 +505,9 @@ async def test_what_is_skipped_is_not_acknowledged_late(end: str) -> None:
     assert world.consumer.acked == [10, 12]
 
 
-async def test_no_last_commit_past_what_is_being_processed(compiled: bool) -> None:
+async def test_no_last_commit_past_what_is_being_processed(loops: str) -> None:
     """Before a crash Faust commits only what it can commit without passing by an event."""
-    world = World(compiled)
+    world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         deliver = world.conductor(stream)
         for number in (1, 3):
@@ -542,9 +542,9 @@ async def commit(world: World, offset: int, tp: TP | None = None) -> Any:
     return await world.app._attachments.publish_for_tp_offset(tp, offset)
 
 
-async def test_take_has_no_current_event(compiled: bool) -> None:
+async def test_take_has_no_current_event(loops: str) -> None:
     """What the following tests are about."""
-    world = World(compiled)
+    world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         await world.feed(stream, count=2)
         batches = stream.take(2, within=10)
@@ -722,9 +722,9 @@ async def test_a_commit_under_way_fails_with_the_send_it_waits_for() -> None:
 
 
 @pytest.mark.parametrize("way", ["through", "group_by", "forward"])
-async def test_claims_are_not_passed_on_to_plain_readers(compiled: bool, way: str) -> None:
+async def test_claims_are_not_passed_on_to_plain_readers(loops: str, way: str) -> None:
     """The app stops with one sentence; the event is neither lost nor acknowledged."""
-    world = World(compiled)
+    world = World(loops)
     plain: Any = world.app.topic("plain")
     sentence = "a claim would be passed on to topic plain, which this app reads without"
     async with stopping(world.app.stream(world.topic)) as stream:

@@ -87,6 +87,17 @@ async def test_bytes_with_the_codec_in_the_wrong_place() -> None:
         await topic.send(value=LARGE, value_serializer="s3|raw")
 
 
+async def test_channels_in_memory() -> None:
+    """What does not go to Kafka stays as it is, and costs no request."""
+    world = World(value_serializer="json|s3")
+    channel = world.app.channel()
+    reader = channel.clone(is_iterator=True)
+    await channel.send(key=LARGE, value=TEXT, value_serializer="json|s3")
+    event = reader.queue.get_nowait()
+    assert (event.key, event.value) == (LARGE, TEXT)
+    assert not world.store.requests
+
+
 # -- asking agents
 
 

@@ -147,7 +147,7 @@ def test_one_app_many_runs(gallery: Gallery) -> None:
 
 async def test_nothing_is_left(gallery: Gallery) -> None:
     """After the block, each object of the app has the attributes that it had before."""
-    table = gallery.app.Table("table", store="rocksdb://")
+    table = gallery.app.Table("table", store="rocksdb://table")
     async with in_memory(gallery.app):
         pass  # Faust notes which settings were read
     before = _attributes(gallery.app)
@@ -160,7 +160,7 @@ async def test_nothing_is_left(gallery: Gallery) -> None:
     assert _attributes(gallery.app) == before
     assert isinstance(gallery.s3.store, MemoryStore)
     assert gallery.app.conf.topic_partitions == 8
-    assert len(table._store.scheme) == len("rocksdb")
+    assert str(table._store) == "rocksdb://table"
 
 
 def _attributes(app: faust.App) -> list[Any]:
@@ -213,7 +213,7 @@ def test_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are in memory, whatever store the app or they name."""
     monkeypatch.chdir(tmp_path)
     gallery = Gallery(store="rocksdb://")
-    table, other = gallery.app.Table("table"), gallery.app.Table("other", store="rocksdb://")
+    table, other = gallery.app.Table("table"), gallery.app.Table("other", store="rocksdb://other")
 
     @gallery.app.agent(gallery.thumbnails)
     async def keep(stream: Any) -> None:
@@ -663,6 +663,10 @@ async def test_pausing_and_seeking(gallery: Gallery) -> None:
         assert await consumer.position(tp) == 1
         await consumer.seek(tp, 0)
         await world.until(lambda: len(gallery.seen) == 3)
+        consumer.pause_partitions({tp})
+        await consumer.seek(tp, 0)
+        await consumer.perform_seek()
+        assert await consumer.position(tp) == 1
 
 
 async def test_lazy_values_and_uploads() -> None:
@@ -737,7 +741,9 @@ async def test_tables() -> None:
     """A table can be read, its changelog carries claims, and it recovers from them."""
     app = make_app()
     make_s3(app)
-    table = app.Table("table", value_type=Photo, value_serializer="json|s3", store="rocksdb://")
+    table = app.Table(
+        "table", value_type=Photo, value_serializer="json|s3", store="rocksdb://table"
+    )
     globally = app.GlobalTable("globally", default=int)
 
     @app.agent(app.topic("photos", key_type=str, value_type=Photo, value_serializer="json|s3"))
@@ -1301,7 +1307,7 @@ def test_examples(no_cython: str, tmp_path: Path) -> None:
     text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     documented = tmp_path / "test_documented.py"
-    documented.write_text("\n".join(["import pytest_asyncio", *blocks]), encoding="utf-8")
+    documented.write_text("\n".join(blocks), encoding="utf-8")
     environ = {**os.environ, "NO_CYTHON": no_cython, "PYTHONPATH": "examples/testing"}
     command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-p", "no:cacheprovider"]
     run = subprocess.run(

@@ -40,7 +40,7 @@ def topic(name: str, **options: Any) -> Any:
 photos = topic("photos")
 keyed = s3.offload(topic("keyed"), keys=True)
 forwarded_keys = s3.offload(topic("forwarded_keys"), keys=True)
-middle, sent, forwarded = topic("middle"), topic("sent"), topic("forwarded")
+sent, forwarded = topic("sent"), topic("forwarded")
 derived = photos.derive_topic(topics=[f"{NAME}-derived"])
 sunk, sunk_in_agent = topic("sunk"), topic("sunk_in_agent")
 by_name = topic("by_name")
@@ -90,7 +90,7 @@ async def grouped(stream: Any) -> None:
 
 @app.agent(photos)
 async def passed_through(stream: Any) -> None:
-    async for event in stream.through(middle).events():
+    async for event in stream.through(f"{NAME}-middle").events():
         await report("passed_through", event)
 
 

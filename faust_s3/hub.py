@@ -18,7 +18,7 @@ from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.internals import CommitGate, commit_twice, consumer_of, in_order
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
-from faust_s3.prefetch import PrefetchQueue
+from faust_s3.prefetch import Hold, PrefetchQueue
 from faust_s3.retry import Patience
 
 __all__ = ["Hub", "OptIn", "Policy"]
@@ -75,6 +75,8 @@ class Hub:
         changelogs: What tables recover through, once the app has started.
         changes: What tables changed and Kafka has not yet.
         soon: What was sent in the background and Kafka has not yet.
+        hold: On the streams of an app whose tables change faster than the store takes it.
+        holds_streams: Whether the app has such tables.
         batches: The same, of agents that take many events at once.
     """
 
@@ -87,10 +89,11 @@ class Hub:
         self.changes: set[FutureMessage] = set()
         self.soon: set[FutureMessage] = set()
         self.batches: set[FutureMessage] = set()
+        self.hold = Hold()
+        self.holds_streams = False
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._backlog = 0
-        self._ebb = asyncio.Event()
         self._crash: asyncio.Task[None] | None = None
 
     @property
@@ -136,7 +139,7 @@ class Hub:
         """Run a send that nobody awaits, with so many bytes."""
         task: asyncio.Task[None] = asyncio.ensure_future(send)
         self._background.add(task)
-        self._backlog += size
+        self._grow(size)
         task.add_done_callback(partial(self._sent, size))
         return task
 
@@ -191,18 +194,12 @@ class Hub:
 
     def _sent(self, size: int, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
-        self._backlog -= size
-        self._ebb.set()
+        self._grow(-size)
 
-    async def ebb(self) -> None:
-        """Wait while there is more under way in the background than is read ahead.
-
-        Not while tables recover: agents add nothing to it then.
-        """
-        most = self.default_policy().prefetch_bytes
-        while self._backlog > most and not self.app.in_recovery:
-            self._ebb.clear()
-            await self._ebb.wait()
+    def _grow(self, size: int) -> None:
+        # A table is changed, and send_soon called, by code that cannot wait.
+        self._backlog += size
+        self.hold.set(self._backlog > self.default_policy().prefetch_bytes)
 
     async def drain(self) -> None:
         """Wait until everything sent so far is published or has failed."""

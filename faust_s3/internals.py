@@ -29,7 +29,6 @@ __all__ = [
     "consumer_of",
     "extension_class",
     "flush_after",
-    "hold_flow",
     "in_order",
     "record_room",
     "set_changelog_queue",
@@ -97,23 +96,6 @@ def apply_changes(app: AppT) -> None:
     it once there are ``recovery_buffer_size`` changes, however large they are.
     """
     cast(Any, app.tables).recovery.flush_buffers()
-
-
-def hold_flow(app: App, wait: Callable[[], Awaitable[None]]) -> None:
-    """Have the conductor await something before it takes a message.
-
-    Mirrors ``faust/transport/conductor.py::ConductorCompiler.build`` of 0.15.3: it awaits
-    the producer's buffer, which is how an app is kept from changing tables faster than
-    changelogs are written.
-    """
-    buffer: Any = app.producer.buffer
-    theirs = buffer.wait_until_ebb
-
-    async def wait_until_ebb() -> None:
-        await theirs()
-        await wait()
-
-    buffer.wait_until_ebb = wait_until_ebb
 
 
 def flush_after(producer: Any, wait: Callable[[], Awaitable[None]]) -> None:
@@ -287,8 +269,17 @@ async def wait_for_metadata(app: AppT, topic: str) -> None:
 #: versions that we know, so that a change in Faust is noticed here and not by a user.
 RELIED_ON: Final[Mapping[str, str]] = {
     "faust.agents.agent:Agent._execute_actor": "an agent is the current one in its own task",
+    "faust.agents.agent:Agent._reply": (
+        "replies are sent by the agent's own task, as ReqRepResponse, to a topic made by name"
+    ),
     "faust.agents.agent:Agent.channel_iterator": (
         "agents read from a clone of their topic, which keeps what it opted in to"
+    ),
+    "faust.agents.replies:ReplyConsumer._reply_topic": (
+        "whoever asks reads replies from a topic whose value_type is ReqRepResponse"
+    ),
+    "faust.agents.replies:ReplyConsumer._start_fetcher": (
+        "the conductor also fills the queue of the topic that is cloned to be read"
     ),
     "faust.app._attached:Attachments._attachments_for": (
         "what is attached is taken up to the offset that is committed"
@@ -357,6 +348,7 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "what is acknowledged is in _acked until it is committed"
     ),
     "faust.transport.consumer:Consumer.commit": "it only waits if another commit is under way",
+    "faust.transport.drivers.aiokafka:Producer.flush": "app.stop, commits and users call it",
     "faust.transport.drivers.aiokafka:Producer.key_partition": (
         "it needs the topic's metadata and does not ask for them"
     ),

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from faust.types import EventT, Message
 from mode.utils.queues import ThrowableQueue
 
-__all__ = ["Pending", "PrefetchQueue"]
+__all__ = ["Hold", "Pending", "PrefetchQueue"]
 
 
 class Pending:
@@ -57,6 +58,30 @@ class _Slot:
         self.disposing = False
 
 
+class Hold:
+    """Keeps streams from taking events.
+
+    Attributes:
+        active: Whether it does.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self._queues: WeakSet[PrefetchQueue] = WeakSet()
+
+    def add(self, queue: PrefetchQueue) -> None:
+        """Hold the events of a queue, too."""
+        self._queues.add(queue)
+
+    def set(self, active: bool) -> None:
+        """Begin or end to hold events."""
+        released = self.active and not active
+        self.active = active
+        if released:
+            for queue in self._queues:
+                queue._wake_getter()
+
+
 class PrefetchQueue(ThrowableQueue[Any]):
     """A stream's queue that accepts :class:`Pending` events and hands out whole ones.
 
@@ -68,6 +93,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         prefetch_bytes: Their bytes. One download is always allowed.
         dispose: Instead of what each :class:`Pending` says: the conductor may share one between
             channels, each of which deals with errors in its own way.
+        hold: While it is active, no event leaves.
     """
 
     def __init__(
@@ -76,9 +102,12 @@ class PrefetchQueue(ThrowableQueue[Any]):
         prefetch: int,
         prefetch_bytes: int,
         dispose: Callable[[Message, BaseException], Awaitable[None]] | None = None,
+        hold: Hold | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._hold = hold or Hold()
+        self._hold.add(self)
         self.prefetch = prefetch
         self.prefetch_bytes = prefetch_bytes
         self._dispose = dispose
@@ -109,6 +138,8 @@ class PrefetchQueue(ThrowableQueue[Any]):
         """Tell whether ``get_nowait`` would have nothing to return."""
         if self._errors:
             return False
+        if self._hold.active:
+            return True
         head = self._head()
         return head is _NOTHING or (isinstance(head, _Slot) and head.event is None)
 

@@ -22,7 +22,6 @@ from faust_s3.exceptions import StoreUnavailable
 from faust_s3.hub import Hub
 from faust_s3.internals import (
     apply_changes,
-    hold_flow,
     set_changelog_queue,
     wrap_serializers,
 )
@@ -75,8 +74,7 @@ class OffloadingTable(_Base):
         # The codec must not go to S3 for a store that serializes by itself: what it holds is
         # payloads, as they were before they were offloaded.
         store = super()._new_store_by_url(url)
-        topic = self.changelog_topic
-        if isinstance(topic, OffloadingTopic) and topic.opt_in:
+        if _offloads(self):
             wrap_serializers(store, _without_io)
         return store
 
@@ -162,7 +160,7 @@ def recover_ahead(app: faust.App, hub: Hub) -> None:
     if hub.changelogs is None:
         hub.changelogs = ChangelogQueue(app, hub)
         set_changelog_queue(app, hub.changelogs)
-        hold_flow(app, hub.ebb)
+    hub.holds_streams = any(_offloads(table) for table in app.tables.values())
 
 
 async def let_go(hub: Hub) -> None:
@@ -185,6 +183,11 @@ async def let_go(hub: Hub) -> None:
         )
     if hub.changelogs is not None:
         hub.changelogs.clear()
+
+
+def _offloads(table: Any) -> bool:
+    topic = table.changelog_topic
+    return isinstance(topic, OffloadingTopic) and bool(topic.opt_in)
 
 
 def _arrived(hub: Hub, fut: Outgoing) -> None:

@@ -249,7 +249,7 @@ class OffloadingTopic(_Base):
     @property
     def queue(self) -> ThrowableQueue[Any]:
         """The queue between conductor and stream, in which downloads run ahead."""
-        if self._queue is None and self.opt_in:
+        if self._queue is None and (self.opt_in or self.hub.holds_streams):
             policy = self.policy
             maxsize = self.maxsize
             self._queue = PrefetchQueue(
@@ -260,7 +260,8 @@ class OffloadingTopic(_Base):
                 # one is read.
                 prefetch=policy.prefetch if self.is_iterator else 0,
                 prefetch_bytes=policy.prefetch_bytes,
-                dispose=self._receiver.dispose,
+                dispose=self._receiver.dispose if self.opt_in else None,
+                hold=self.hub.hold,
             )
         return super().queue
 

@@ -7,7 +7,7 @@ import json
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,24 @@ WAYS = [
 PLAIN = {"by_name", "large_bytes_key_and_codec"}
 KEYS = {"large_key", "large_bytes_key_and_codec", "eager_partitioning_of_a_large_key"}
 SIZES = (10, 5000)
+
+
+@pytest.fixture
+def start_program(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start programs of ``apps`` without ``faust worker``; what a test leaves running is stopped."""
+    programs: list[Process] = []
+
+    def start(name: str, *args: str, **more: str) -> Process:
+        program = Process(
+            str(APPS / f"{name}.py"), *args, environ={**environ, **more}, cwd=tmp_path
+        )
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        if program.running:
+            program.kill()
 
 
 def payload(client: Any, data: bytes) -> bytes:
@@ -114,17 +132,18 @@ def test_every_way_in_a_worker(
 
 @pytest.mark.parametrize("where", ["unstarted", "client", "producer_only", "lifespan"])
 def test_every_way_without_a_worker(
-    stack: Any, environ: dict[str, str], tmp_path: Path, client: Any, where: str
+    stack: Any,
+    environ: dict[str, str],
+    start_program: Callable[..., Process],
+    client: Any,
+    where: str,
 ) -> None:
     """From a script, a client, a web server: programs that only send."""
     out, seen = environ["RECORDS"], environ["SEEN"]
     stack.create_topic(out, partitions=3)
     stack.create_topic(f"{out}-starts", partitions=1)
     stack.create_topic(seen, partitions=1)
-    program = Process(
-        str(APPS / "sending_program.py"), where,
-        environ={**environ, "TIMESTAMP": str(TIMESTAMP), "REPLIES": "yes"}, cwd=tmp_path,
-    )  # fmt: skip
+    program = start_program("sending_program", where, TIMESTAMP=str(TIMESTAMP), REPLIES="yes")
     assert program.wait(120) == 0, program.output
     total = len(WAYS) * len(SIZES)
     reports = values(read_until(stack.bootstrap, seen, lambda found: len(found) >= total))
@@ -198,7 +217,7 @@ def test_asking_agents(
     stack: Any,
     environ: dict[str, str],
     start_worker: Callable[..., Worker],
-    tmp_path: Path,
+    start_program: Callable[..., Process],
     default: str,
 ) -> None:
     """Large requests and large replies, asked by the worker itself and by a client."""
@@ -207,10 +226,7 @@ def test_asking_agents(
         stack.create_topic(f"{name}-{topic}", partitions=1)
     stack.create_topic(seen, partitions=1)
     worker = start_worker("sending_rpc", WHO="worker", DEFAULT=default).ready()
-    client = Process(
-        str(APPS / "sending_rpc.py"),
-        environ={**environ, "WHO": "client", "DEFAULT": default}, cwd=tmp_path,
-    )  # fmt: skip
+    client = start_program("sending_rpc", WHO="client", DEFAULT=default)
     reports = values(read_until(stack.bootstrap, seen, lambda found: len(found) >= 2))
     assert {report["who"]: report["problem"] for report in reports} == {
         "worker": None, "client": None,
@@ -286,16 +302,14 @@ def test_small_records_are_the_same_byte_for_byte(
 
 @pytest.mark.parametrize("where", ["worker", "client"])
 def test_a_producer_in_a_thread_is_refused(
-    environ: dict[str, str], start_worker: Callable[..., Worker], tmp_path: Path, where: str
+    start_worker: Callable[..., Worker], start_program: Callable[..., Process], where: str
 ) -> None:
     """``producer_threaded=True`` gets one sentence and an exit code."""
     more = {"TIMESTAMP": str(TIMESTAMP), "THREADED": "yes", "REPLIES": "yes"}
     process = (
         start_worker("sending_ways", **more)
         if where == "worker"
-        else Process(
-            str(APPS / "sending_program.py"), where, environ={**environ, **more}, cwd=tmp_path
-        )
+        else start_program("sending_program", where, **more)
     )
     assert process.wait() != 0
     assert "producer_threaded=True is set on the app" in process.output

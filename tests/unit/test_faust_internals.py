@@ -14,7 +14,10 @@ from faust_s3.internals import RELIED_ON
 #: Digests of the source of what we rely on, in the versions that we know.
 KNOWN = {
     "faust.agents.agent:Agent._execute_actor": {"c750b828d2bda93e"},
+    "faust.agents.agent:Agent._reply": {"b82ccd3d66ebd644"},
     "faust.agents.agent:Agent.channel_iterator": {"be84cf37710b5f02"},
+    "faust.agents.replies:ReplyConsumer._reply_topic": {"918c3d9145be1b0f"},
+    "faust.agents.replies:ReplyConsumer._start_fetcher": {"04d686ef89c42d83"},
     "faust.app._attached:Attachments._attachments_for": {"6bde47acf1a82e78"},
     "faust.app._attached:Attachments.publish_for_tp_offset": {"0429bc5e1900247b"},
     "faust.app.base:App.consumer": {"354b140caceca03c"},
@@ -46,6 +49,7 @@ KNOWN = {
     "faust.transport.consumer:Consumer._new_offset": {"1d2c7ea89a7ad4f1"},
     "faust.transport.consumer:Consumer.ack": {"5fcf41cf45153475"},
     "faust.transport.consumer:Consumer.commit": {"a354437baaa08bf8"},
+    "faust.transport.drivers.aiokafka:Producer.flush": {"36d0cb3615f65b01"},
     "faust.transport.drivers.aiokafka:Producer.key_partition": {"c713c4d7b421ecdf"},
     "faust.transport.producer:ProducerBuffer._send_pending": {"4a9d5f932b56bc68"},
     "faust.types.settings.base:SettingsRegistry.__getattribute__": {"fd25a90509683514"},

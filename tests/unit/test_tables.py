@@ -17,6 +17,7 @@ from faust.exceptions import ProducerSendError
 from faust.tables import recovery as fausts_recovery
 from faust.transport.conductor import ConductorCompiler
 from faust.types import TP
+from mode.utils.queues import ThrowableQueue
 from stores import BarrierStore, CountingStore, FailingStore
 from worlds import (
     THRESHOLD,
@@ -130,6 +131,8 @@ def world_on(local: str, path: Path, store: Any = None, **more: Any) -> World:
     """Return a world whose tables are in memory, or on disk by one of Faust's two drivers."""
     if local == "memory":
         return World(store, **more)
+    if local == "python-rocksdb":
+        pytest.importorskip("rocksdb", reason="there is no wheel for this Python")
     return World(store, local="rocksdb://", driver=local, path=path, **more)
 
 
@@ -327,29 +330,43 @@ async def test_commits_wait_for_changes() -> None:
     assert len(world.written(table)) == 3
 
 
-async def test_flow_waits_for_changes() -> None:
-    """The conductor takes no message while more waits for the store than is read ahead."""
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("serializer", ["json", "json|s3"])
+async def test_streams_wait_for_changes(serializer: str, compiled: bool) -> None:
+    """No agent gets its next event while more waits for the store than is read ahead."""
     world = World(GatedStore(), prefetch_bytes=1000)
-    await world.s3.on_start()
-    wait_until_ebb = world.app.producer.buffer.wait_until_ebb
     table = world.table()
-    with processing(world.event()):
-        table["small"] = "s"
-        await asyncio.wait_for(wait_until_ebb(), 5)
-        for number in range(4):
+    await world.s3.on_start()
+    source = world.app.topic("source", value_serializer=serializer).clone(is_iterator=True)
+    for number in range(8):
+        await source.put(faust.Event(world.app, None, number, None, world.event().message))
+    stream = world.app.stream(source)
+    values = aiter(stream) if compiled else stream._py_aiter()  # type: ignore[attr-defined]
+    seen = []
+
+    async def agent() -> None:
+        async for number in values:
+            seen.append(number)
             table[number] = text(number)
-    world.app.in_recovery = True
-    await asyncio.wait_for(wait_until_ebb(), 5)
-    world.app.in_recovery = False
-    waiting = asyncio.ensure_future(wait_until_ebb())
-    for number in range(2):
+
+    running = asyncio.ensure_future(agent())
+    for number in range(6):
         await settle()
-        assert not waiting.done()
+        assert seen == list(range(number + 3))  # three of them have more than 1000 bytes
         world.store.open(f'"{text(number)}"'.encode())
-    await asyncio.wait_for(waiting, 5)
-    for number in range(2, 4):
+    for number in range(6, 8):
         world.store.open(f'"{text(number)}"'.encode())
     await world.hub.drain()
+    await ended(running)
+    await stream.stop()
+
+
+async def test_other_apps_streams_do_not_wait() -> None:
+    """Plain topics of an app without such tables are plain."""
+    world = World()
+    world.app.Table("plain")
+    await world.s3.on_start()
+    assert type(world.app.topic("source").queue) is ThrowableQueue
 
 
 @pytest.fixture

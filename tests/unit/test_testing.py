@@ -797,6 +797,22 @@ async def test_partitioner() -> None:
         assert [record.partition for record in world.published("any")] == [4]
 
 
+async def test_producer_and_consumer(gallery: Gallery) -> None:
+    """They answer what Faust may ask of any transport."""
+    async with in_memory(gallery.app) as world:
+        producer, consumer = gallery.app.producer, gallery.app.consumer
+        await consumer.create_topic("two", 2, 1)
+        await producer.create_topic("two", 3, 1)
+        assert consumer.topic_partitions("two") == 2, "it was there already"
+        assert producer.key_partition("two", b"a") == TP("two", 0)
+        assert [consumer.key_partition("two", b"a", given) for given in (None, 1)] == [0, 1]
+        assert producer.supports_headers()
+        metadata = await producer.send_and_wait("two", b"a", b"1", None, 1.5, {"h": b"1"})
+        (record,) = world.published("two")
+        assert record == ("two", 0, 0, 1.5, b"a", b"1", (("h", b"1"),))
+        assert metadata[:5] == ("two", 0, TP("two", 0), 0, 1.5)
+
+
 async def test_latest() -> None:
     """With ``latest``, what came before the first assignment is nobody's."""
     app = make_app(consumer_auto_offset_reset="latest")

@@ -34,7 +34,7 @@ SIZES = (10, 5000)
 
 @pytest.fixture
 def start_program(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start programs of ``apps`` without ``faust worker``; what a test leaves running is stopped."""
+    """Start programs without ``faust worker``; what a test leaves running is stopped."""
     programs: list[Process] = []
 
     def start(name: str, *args: str, **more: str) -> Process:

@@ -144,7 +144,8 @@ def read_until(
         asyncio.run(asyncio.wait_for(read(), timeout))
     except asyncio.TimeoutError:
         raise AssertionError(
-            f"{len(records)} records of {topic} within {timeout} s were not enough"
+            f"{len(records)} records of {topic} within {timeout} s were not enough; the last: "
+            f"{[record.value and record.value[:200] for record in records[-10:]]}"
         ) from None
     return records
 

@@ -349,6 +349,7 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         _check_topics(list(self._hub.app.topics))
+        self._hub.gate.give_way(self._hub.app.consumer)
 
     async def on_partitions_revoked(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any

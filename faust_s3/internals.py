@@ -43,6 +43,11 @@ __all__ = [
 _RECORD_OVERHEAD: Final = 128
 _LENGTHS: Final = 10
 
+#: Seconds between two looks at whether the app rebalances, and how many of them in a row
+#: a commit may wait then.
+_TURN = 1.0
+_GIVE_WAY = 5
+
 
 def record_room(max_request_size: int, key: bytes | None, headers: HeadersArg | None) -> int:
     """Return how many bytes of value the producer takes beside this key and these headers."""
@@ -159,6 +164,33 @@ class CommitGate:
         for tp in partitions:
             if tp not in self._first:
                 self._first[tp] = self._add(tp, 0, wait)
+
+    def give_way(self, consumer: ConsumerT) -> None:
+        """Have a commit that waits while partitions are revoked commit nothing instead.
+
+        Otherwise the group would wait as well, or go on without this worker
+        (``faust/transport/consumer.py::Consumer.wait_empty`` of 0.15.3).
+        """
+        committing: Any = consumer
+        if "_handle_attached" in vars(consumer):
+            return  # it does so already
+        theirs = committing._handle_attached
+
+        async def handle_attached(offsets: dict[TP, int]) -> None:
+            handling = asyncio.ensure_future(theirs(offsets))
+            try:
+                turns = _GIVE_WAY
+                while turns and not handling.done():
+                    await asyncio.wait({handling}, timeout=_TURN)
+                    turns = turns - 1 if self._app.rebalancing else _GIVE_WAY
+                if not handling.done():
+                    offsets.clear()  # Faust commits what is left of them
+                    return
+                await handling
+            finally:
+                handling.cancel()
+
+        committing._handle_attached = handle_attached
 
     def close(self, partitions: Iterable[TP], reason: str) -> None:
         """Prevent every commit from now on."""
@@ -339,7 +371,7 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "a ProducerSendError of what is attached crashes the consumer"
     ),
     "faust.transport.consumer:Consumer._handle_attached": (
-        "it waits for what is attached before it commits"
+        "it waits for what is attached before it commits the offsets that it was given"
     ),
     "faust.transport.consumer:Consumer._new_offset": (
         "it commits past a single offset that is not acknowledged"

@@ -287,12 +287,11 @@ def test_a_standby_takes_over(
     assert standby.stop() == 0
 
 
-@pytest.mark.parametrize("store", STORES)
 def test_a_lost_value_ends_the_worker(
-    stack: Any, environ: dict[str, str], start: Start, client: Any, store: str
+    stack: Any, environ: dict[str, str], start: Start, client: Any
 ) -> None:
     """A claim in a changelog that cannot be redeemed is never skipped."""
-    tables = Tables(stack, environ)
+    tables, store = Tables(stack, environ), "rocksdb://"
     worker = start(store, "first").ready()
     for number in range(20):
         tables.set("strings", f"key {number}", LARGE)
@@ -333,3 +332,30 @@ def test_recovery_waits_for_the_store(stack: Any, environ: dict[str, str], start
         worker.ready()
         assert tables.report() == tables.expected
         assert worker.stop() == 0
+
+
+def test_a_rebalance_while_the_store_is_away(
+    stack: Any, environ: dict[str, str], start: Start
+) -> None:
+    """The group does not wait for the store, and no change comes late."""
+    tables = Tables(stack, environ, partitions=2)
+    with SeaweedFS(bucket=stack.bucket) as server:
+        settings = {"FAUST_S3_ENDPOINT_URL": server.endpoint_url, "PARTITIONS": "2"}
+        first = start("memory://", "first", **settings).ready()
+        server.kill()
+        for number in range(10):
+            tables.set("strings", f"key {number}", LARGE)
+        tables.send()
+        first.wait_for("is unavailable")
+        second = start("memory://", "second", **settings).ready(120)
+        first.wait_for("partitions were revoked before 10 changes of tables were stored")
+        wait_until_ready(first, 2)
+        server.start()
+        for number in range(10):
+            tables.set("strings", f"key {number}", LARGE)
+        reports = [tables.answer(0), tables.answer(1)]
+        assert {report["worker"] for report in reports} == {"first", "second"}
+        assert first.stop() == 0
+        wait_until_ready(second, 2)
+        assert tables.report()["strings"] == tables.expected["strings"]
+        assert second.stop() == 0

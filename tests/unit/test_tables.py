@@ -35,7 +35,7 @@ from worlds import (
     settle,
 )
 
-from faust_s3 import AccessDenied, ConfigError, ObjectMissing, tables
+from faust_s3 import AccessDenied, ConfigError, ObjectMissing, internals, tables
 from faust_s3.claim import MAGIC, Claim, Inline, parse
 from faust_s3.stores import Location
 
@@ -182,13 +182,15 @@ async def recover(world: World, table: Any, changes: Iterable[Sent]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Table", "GlobalTable", "SetTable", "SetGlobalTable"])
-def test_opting_in(kind: str) -> None:
-    """By the model or by name; whoever does neither stays plain."""
-    world = World()
+async def test_opting_in(kind: str) -> None:
+    """By the model, by name or by the changelog; whoever does neither stays plain."""
+    world = World(conf={"value_serializer": "json|s3"})  # which tables do not follow in Faust
+    changelog = world.s3.offload(world.app.topic("chosen"))
     for name, args, opts_in in [
         ("model", {"value_type": Document}, True),
         ("named", {"value_serializer": "json|s3"}, True),
         ("bound", {"value_serializer": world.s3.codec}, True),
+        ("changelog", {"changelog_topic": changelog}, True),
         ("plain", {}, False),
     ]:
         table = getattr(world.app, kind)(name, **args)
@@ -196,7 +198,7 @@ def test_opting_in(kind: str) -> None:
         assert table.changelog_topic.opt_in.key is None
 
 
-def test_windows_keep_what_the_table_chose() -> None:
+async def test_windows_keep_what_the_table_chose() -> None:
     """Faust makes a new changelog topic for them; the index of keys is plain."""
     world = World()
     world.table().tumbling(10, key_index=True)
@@ -459,6 +461,59 @@ async def test_changes_are_given_up(
     await world.hub.drain()
     assert [sent.key for sent in world.written(table)] == [b"2"]
     assert not crashes
+
+
+class Consumer:
+    """Commits as Faust's does."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def _handle_attached(self, offsets: dict[TP, int]) -> None:
+        for tp, offset in offsets.items():
+            attachments = self.world.app._attachments
+            await attachments.publish_for_tp_offset(tp, offset)
+
+    async def commit(self) -> dict[TP, int]:
+        offsets = {TP("source", 0): 1}
+        await self._handle_attached(offsets)
+        return offsets
+
+
+async def test_commits_give_way_to_a_rebalance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not keep the group waiting for the store, and commit nothing then."""
+    monkeypatch.setattr(internals, "_TURN", 0.001)
+    world = World(GatedStore())
+    table = world.table()
+    consumer = Consumer(world)
+    world.hub.gate.give_way(consumer)
+    world.hub.gate.give_way(consumer)
+    assert await consumer.commit() == {TP("source", 0): 1}
+    with processing(world.event()):
+        table["key"] = text(1)
+    commit = asyncio.ensure_future(consumer.commit())
+    await asyncio.sleep(0.05)
+    assert not commit.done()
+    world.app.rebalancing = True
+    assert await commit == {}
+    world.app.rebalancing = False
+    commit = asyncio.ensure_future(consumer.commit())
+    await asyncio.sleep(0.05)
+    assert not commit.done()
+    world.store.open(f'"{text(1)}"'.encode())
+    assert await commit == {TP("source", 0): 1}
+
+
+async def test_commits_are_refused_as_before(crashes: list[BaseException]) -> None:
+    """What was refused forbids them."""
+    world = World(FailingStore([AccessDenied("no")]))
+    consumer = Consumer(world)
+    world.hub.gate.give_way(consumer)
+    with processing(world.event()):
+        world.table()["key"] = text(1)
+    with pytest.raises(ProducerSendError):
+        await consumer.commit()
+    await settle(lambda: crashes)
 
 
 # -- recovery

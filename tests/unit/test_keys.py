@@ -40,7 +40,7 @@ templates = (
 )
 uploads = st.fixed_dictionaries(
     {
-        "topic": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=249),
+        "topic": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=70),
         "digest": st.binary(min_size=32, max_size=32).map(bytes.hex),
         "now": st.datetimes(
             min_value=datetime(2000, 1, 1),

@@ -43,5 +43,4 @@ def start_worker(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[.
 
     yield start
     for worker in workers:
-        if worker.running:
-            worker.kill()
+        worker.kill()

@@ -46,8 +46,7 @@ def start_program(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[
 
     yield start
     for program in programs:
-        if program.running:
-            program.kill()
+        program.kill()
 
 
 def payload(client: Any, data: bytes) -> bytes:

@@ -42,8 +42,7 @@ def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for worker in workers:
-        if worker.running:
-            worker.kill()
+        worker.kill()
 
 
 def digest(text: str) -> str:

@@ -83,7 +83,7 @@ class Process:
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """Stop it as the kernel would."""
+        """Stop it as the kernel would, and let go of it; one that has ended, too."""
         self._process.kill()
         self._process.wait()
         self._reader.join(10)

@@ -369,7 +369,8 @@ async def test_trickling_head(faulty_store: MakeStore) -> None:
 
 async def test_cut_body(faulty_store: MakeStore) -> None:
     """A body that ends early is not an object."""
-    with pytest.raises(StoreUnavailable, match="990 bytes early"):
+    # urllib3 says it itself if it reads by read(), as its versions before 2.1 do.
+    with pytest.raises(StoreUnavailable, match=r"990 (bytes early|more expected)"):
         await faulty_store(cut).get(PLACE, max_size=1000)
 
 

@@ -38,6 +38,10 @@ DEFAULT_MAX_PAYLOAD: Final = 1 * GIB
 DEFAULT_PREFETCH: Final = 32
 #: Memory per stream; with it a worker of a few agents stays small.
 DEFAULT_PREFETCH_BYTES: Final = 64 * MIB
+#: Enough to keep all requests busy, and as much again that waits in line behind a slow one.
+DEFAULT_SEND_WINDOW: Final = 64
+#: Memory per worker for what agents sent and the store does not have yet.
+DEFAULT_SEND_WINDOW_BYTES: Final = 64 * MIB
 #: Requests in flight per worker. boto3 spends about 1 ms of CPU on each, so that 32 keep a
 #: core busy up to 30 ms of latency, and more threads only fight for the interpreter lock.
 DEFAULT_CONCURRENCY: Final = 32
@@ -68,6 +72,8 @@ class Settings(TypedDict, total=False):
     on_bad_claim: str
     prefetch: int
     prefetch_bytes: int | str
+    send_window: int
+    send_window_bytes: int | str
     cache_bytes: int | str
     concurrency: int
     send_timeout: float
@@ -142,6 +148,8 @@ class Config:
             and acknowledges it.
         prefetch: Downloads that may run ahead of a stream.
         prefetch_bytes: Bytes of payload that may run ahead of a stream.
+        send_window: Messages that agents may have under way before sending another one waits.
+        send_window_bytes: Their bytes. One message is always allowed.
         cache_bytes: Bytes of payload kept for other agents on the same topic; 0: none.
         concurrency: Requests in flight, and threads, per process.
         send_timeout: How long a sender outside an agent waits for the store.
@@ -166,6 +174,8 @@ class Config:
     on_bad_claim: str = "raise"
     prefetch: int = DEFAULT_PREFETCH
     prefetch_bytes: int = DEFAULT_PREFETCH_BYTES
+    send_window: int = DEFAULT_SEND_WINDOW
+    send_window_bytes: int = DEFAULT_SEND_WINDOW_BYTES
     cache_bytes: int = DEFAULT_CACHE_BYTES
     concurrency: int = DEFAULT_CONCURRENCY
     send_timeout: float = DEFAULT_SEND_TIMEOUT
@@ -192,7 +202,14 @@ class Config:
                 object.__setattr__(self, name, convert(value))
             except ValueError as exc:
                 raise ConfigError(f"{name} {value!r} {exc}") from None
-        for name in ("prefetch", "prefetch_bytes", "concurrency", "max_payload"):
+        for name in (
+            "prefetch",
+            "prefetch_bytes",
+            "send_window",
+            "send_window_bytes",
+            "concurrency",
+            "max_payload",
+        ):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("threshold", "cache_bytes"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")

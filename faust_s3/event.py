@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import faust
 from faust.events import USE_EXISTING_KEY, USE_EXISTING_VALUE
@@ -11,7 +11,10 @@ from faust.types import ChannelT, RecordMetadata, TopicT
 
 from faust_s3.claim import Envelope
 from faust_s3.hub import Hub
+from faust_s3.internals import attach
+from faust_s3.outgoing import Outgoing
 from faust_s3.pipeline import reader_of
+from faust_s3.topic import OffloadingTopic
 
 if TYPE_CHECKING:
     _Base = faust.Event
@@ -45,6 +48,22 @@ class OffloadingEvent(_Base):
             if value is USE_EXISTING_VALUE:
                 value = await self._whole(self.message.value)
         return await super().forward(channel, key, value, *args, **kwargs)
+
+    def _attach(
+        self, channel: str | ChannelT[Any], *args: Any, **kwargs: Any
+    ) -> Awaitable[RecordMetadata]:
+        """Attach a message to this event: it is published when that is committed.
+
+        Faust would store its payloads then, one after the other, and publish what is attached
+        to the next event as well (``faust/app/_attached.py`` of 0.15.3).
+        """
+        to = self.app.topic(channel) if isinstance(channel, str) else channel
+        fut = cast(Any, to).as_future_message(*args, **kwargs)
+        if isinstance(fut, Outgoing):
+            cast(OffloadingTopic, to).sender.attach(fut, self.message)
+        else:
+            attach(self.app, self.message, fut)
+        return cast("Awaitable[RecordMetadata]", fut)
 
     async def _whole(self, data: bytes | None) -> bytes | None:
         if type(data) is not Envelope:

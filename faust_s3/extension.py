@@ -16,6 +16,7 @@ from mode import Service
 from faust_s3.agent import with_policy
 from faust_s3.blocking import BlockingPipeline
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
+from faust_s3.commits import STOPPED
 from faust_s3.config import ENV_PREFIX, Config, check_on_bad_claim, load_config
 from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
@@ -349,19 +350,18 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         _check_topics(list(self._hub.app.topics))
-        self._hub.gate.give_way(self._hub.app.consumer)
+        self._hub.commits.guard(self._hub.app.consumer)
 
     async def on_partitions_revoked(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         (revoked,) = args
-        await let_go(self._hub)
-        self._hub.gate.forget(revoked)
+        await let_go(self._hub, revoked)
 
     async def on_before_shutdown(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
-        await self._hub.drain()
+        await self._hub.drain(STOPPED)
 
 
 def _check_topics(channels: list[ChannelT[Any]]) -> None:

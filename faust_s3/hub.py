@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import faust
-from faust.exceptions import ProducerSendError
-from faust.types import TP, EventT, Message
+from faust.types import TP, ConsumerT, Message
 from faust.types.tuples import FutureMessage
 
 from faust_s3.codec import CodecOwner
-from faust_s3.exceptions import ConfigError, S3Error
-from faust_s3.internals import CommitGate, commit_twice, consumer_of, in_order
+from faust_s3.commits import Commits
+from faust_s3.exceptions import ConfigError, StoreUnavailable
+from faust_s3.internals import commit_twice, consumer_of, first_in_process
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
 from faust_s3.prefetch import Hold, PrefetchQueue
 from faust_s3.retry import Patience
+from faust_s3.window import Ticket, Window
 
 __all__ = ["Hub", "OptIn", "Policy"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. A commit that waits for a store that is away may take for ever.
+#: Seconds. Kafka may be away as well.
 _LAST_COMMIT = 5.0
-#: Seconds between looks at what is still being processed.
-_ACK_INTERVAL = 0.5
+#: Seconds between two looks at whether a sender that waits should give up, and how many of
+#: them in a row it waits on while partitions are revoked, or the worker stops.
+_TURN = 1.0
+_TURNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +73,32 @@ class Hub:
     Attributes:
         app: The app.
         owners: Its ``S3`` objects by name; the first one's settings are the topics' defaults.
-        gate: What commits wait for.
+        commits: What is committed, and when.
+        window: What agents' messages, and those sent in the background, take of memory.
         receivers: What the app's signals lead to; kept here for as long as the app.
         changelogs: What tables recover through, once the app has started.
         changes: What tables changed and Kafka has not yet.
-        soon: What was sent in the background and Kafka has not yet.
+        under_way: What was sent in the background and Kafka has not yet.
         hold: On the streams of an app whose tables change faster than the store takes it.
         holds_streams: Whether the app has such tables.
-        batches: The same, of agents that take many events at once.
     """
 
     def __init__(self, app: faust.App) -> None:
         self.app = app
         self.owners: dict[str, CodecOwner] = {}
-        self.gate = CommitGate(app)
+        self.commits = Commits(app)
+        self.window = Window(
+            lambda: self.default_owner.pipeline.config.send_window,
+            lambda: self.default_owner.pipeline.config.send_window_bytes,
+        )
         self.receivers: object = None
         self.changelogs: PrefetchQueue | None = None
         self.changes: set[FutureMessage] = set()
-        self.soon: set[FutureMessage] = set()
-        self.batches: set[FutureMessage] = set()
+        self.under_way: set[FutureMessage] = set()
         self.hold = Hold()
         self.holds_streams = False
         self._lines: dict[str, Line] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0
         self._crash: asyncio.Task[None] | None = None
 
@@ -135,79 +141,49 @@ class Hub:
             sleep=self.app.sleep,
         )
 
-    def in_background(self, send: Any, size: int = 0) -> asyncio.Task[None]:
-        """Run a send that nobody awaits, with so many bytes."""
-        task: asyncio.Task[None] = asyncio.ensure_future(send)
+    # -- in the background
+
+    def in_background(self, doing: Any) -> asyncio.Task[Any]:
+        """Run what nobody awaits."""
+        task: asyncio.Task[Any] = asyncio.ensure_future(doing)
         self._background.add(task)
-        self._grow(size)
-        task.add_done_callback(partial(self._sent, size))
+        task.add_done_callback(self._background.discard)
         return task
 
-    def sent_soon(self, fut: FutureMessage) -> None:
-        """Remember what was sent in the background for as long as it takes."""
-        self.soon.add(fut)
-        fut.add_done_callback(lambda _: self.soon.discard(fut))
+    def sent_in_background(self, fut: FutureMessage, arrived: asyncio.Future[None]) -> None:
+        """Remember a message until it has arrived."""
+        self.under_way.add(fut)
+        arrived.add_done_callback(lambda _: self.under_way.discard(fut))
 
-    def sent_in_batch(self, fut: FutureMessage) -> None:
-        """Have every commit wait for what an agent sent that takes many events at once.
-
-        Which of them it belongs to is not known, nor when they will be acknowledged.
-        """
-        self.batches.add(fut)
-        fut.add_done_callback(self._batch_arrived)
-        if (consumer := consumer_of(self.app)) is not None:
-            self.gate.before_any_commit(consumer.assignment(), self._batches_arrived)
-
-    def _batch_arrived(self, fut: FutureMessage) -> None:
-        if not fut.cancelled() and fut.exception() is None:
-            self.batches.discard(fut)  # one that failed forbids commits for ever
-
-    async def _batches_arrived(self) -> None:
-        if sent := set(self.batches):
-            await asyncio.wait(sent)
-        for fut in sent:
-            if (exc := fut.exception()) is not None:
-                raise ProducerSendError(f"Error while sending: {exc!r}") from exc
-
-    def ack_in_turn(self, message: Message) -> None:
-        """Acknowledge a message that no agent gets, after everything before it.
-
-        Faust would commit past what is still being processed, see :func:`in_order`.
-        """
-        if self._turn_has_come(message):
-            message.ack(self.app.consumer)
-        else:
-            self.in_background(self._ack_later(message))
-
-    def _turn_has_come(self, message: Message) -> bool:
-        return all(
-            other.tp != message.tp or other.offset >= message.offset
-            for other in self.app.consumer.unacked
-        )
-
-    async def _ack_later(self, message: Message) -> None:
-        while not self._turn_has_come(message):
-            await self.app.sleep(_ACK_INTERVAL)
-            if self.app.should_stop or message.generation_id != self.app.consumer_generation_id:
-                return  # it will be delivered again
-        message.ack(self.app.consumer)
-
-    def _sent(self, size: int, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        self._grow(-size)
-
-    def _grow(self, size: int) -> None:
-        # A table is changed, and send_soon called, by code that cannot wait.
+    def grow(self, size: int) -> None:
+        """Count bytes that were sent by code that cannot wait: a table is changed by such."""
         self._backlog += size
         self.hold.set(self._backlog > self.default_policy().prefetch_bytes)
 
-    async def drain(self) -> None:
-        """Wait until everything sent so far is published or has failed."""
-        for line in list(self._lines.values()):
-            place = line.join()
-            try:
-                await place.reached()
-            finally:
+    async def room(self, ticket: Ticket) -> bool:
+        """Wait until there is room in the window, and tell whether there is.
+
+        There may be none for long while the store is away, and who waits is in the middle of
+        an event, for which rebalances wait in turn, and the end of the worker.
+        """
+        turns = _TURNS
+        while not await ticket.wait(_TURN):
+            hurry = self.app.rebalancing or self.app.should_stop
+            turns = turns - 1 if hurry else _TURNS
+            if not turns:
+                return False
+        return True
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until everything sent so far is published or has failed, or so many seconds."""
+        places = [line.join() for line in self._lines.values()]
+        try:
+            if places:
+                await asyncio.wait(
+                    [asyncio.ensure_future(place.reached()) for place in places], timeout=timeout
+                )
+        finally:
+            for place in places:
                 place.leave()
 
     def cancel(self) -> None:
@@ -215,38 +191,42 @@ class Hub:
         for task in self._background:
             task.cancel()
 
-    async def refuse_commit(self, source: EventT[Any] | None, exc: S3Error) -> None:
-        """See to it that the source of a message that was not sent is delivered again.
+    # -- what becomes of events
+
+    def events_in_process(self) -> Sequence[tuple[TP, int]]:
+        """Return the first event of each partition that was taken and not acknowledged."""
+        consumer = consumer_of(self.app)
+        return [] if consumer is None else list(first_in_process(consumer).items())
+
+    def ack(self, message: Message) -> None:
+        """Acknowledge a message that no agent gets."""
+        message.ack(self.app.consumer)
+
+    async def not_sent(self, events: Sequence[tuple[TP, int]], exc: BaseException) -> None:
+        """See to it that the events are delivered again for which a message was not sent.
 
         Args:
-            source: The event. None: one of many that an agent took at once, and that are not
-                acknowledged as long as it does not take more.
+            events: Partitions and offsets; commits hold them already.
             exc: Why the message was not sent.
         """
-        if source is None:
-            logger.error(
-                "a message sent while processing many events was not stored, so the worker "
-                "stops and does not acknowledge them: %s",
+        where = ", ".join(f"{tp} offset {offset}" for tp, offset in events) or "events"
+        if self.app.should_stop and isinstance(exc, StoreUnavailable):
+            logger.warning(
+                "a message sent while processing %s was not sent before the worker stopped; "
+                "it is not acknowledged: %s",
+                where,
                 exc,
             )
-            try:
-                await self.crash(exc)
-            finally:
-                if (consumer := consumer_of(self.app)) is not None:
-                    self.gate.close(consumer.assignment(), str(exc))
             return
-        message = source.message
         logger.error(
-            "a message sent while processing %s offset %s was not stored, so the worker "
-            "stops and does not acknowledge that event: %s",
-            message.tp,
-            message.offset,
+            "a message sent while processing %s was not sent, so the worker stops and does not "
+            "acknowledge that: %s",
+            where,
             exc,
         )
-        self.gate.refuse(message.tp, message.offset, exc)
         await self.crash(exc)
 
-    async def not_loaded(self, tp: TP, offset: int, exc: S3Error) -> None:
+    async def not_loaded(self, tp: TP, offset: int, exc: BaseException) -> None:
         """See to it that a record is delivered again whose payload an agent could not load."""
         logger.error(
             "the payload of %s offset %s was not loaded, so the worker stops and does not "
@@ -255,28 +235,30 @@ class Hub:
             offset,
             exc,
         )
-        self.gate.refuse(tp, offset, exc)
+        self.commits.refuse(tp, offset, exc)
         await self.crash(exc)
 
     async def crash(self, exc: BaseException) -> None:
         """Crash the app, after what was acknowledged before has been committed.
 
         A consumer whose thread has crashed answers no commit any more, and Faust would wait
-        for the answer when it stops the worker. So there is one commit before the crash, if
-        Faust would not commit past what is being processed, and none after it. Who calls may
-        be cancelled, or not be the only one.
+        for the answer when it stops the worker. So there is one commit before the crash, and
+        none after it. Who calls may be cancelled, or not be the only one.
         """
         if self._crash is None or self._crash.done():
             self._crash = self.in_background(self._crash_once(exc))
         await asyncio.shield(self._crash)
 
+    async def _last_commit(self, consumer: ConsumerT) -> None:
+        await self.commits.arrived(_LAST_COMMIT / 2)
+        await commit_twice(consumer)
+
     async def _crash_once(self, exc: BaseException) -> None:
         consumer = consumer_of(self.app)
         if consumer is not None and not self.app.should_stop:
-            if in_order(consumer) and not self.batches:
-                commits = self.in_background(commit_twice(consumer))
-                await asyncio.wait({commits}, timeout=_LAST_COMMIT)
-            self.gate.close(consumer.assignment(), str(exc))
+            commits = self.in_background(self._last_commit(consumer))
+            await asyncio.wait({commits}, timeout=_LAST_COMMIT)
+        self.commits.close()
         try:
             raise exc  # Faust logs the exception that is being handled
         except type(exc):

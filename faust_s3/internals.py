@@ -6,15 +6,12 @@ this package uses public names.
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from heapq import heapify, heappush
+from heapq import heappush
 from typing import Any, Final, cast
 
 from faust import App
 from faust.app._attached import Attachment
-from faust.exceptions import ProducerSendError
 from faust.stores.base import SerializedStore
 from faust.types import TP, AppT, ConsumerT, HeadersArg, Message, StoreT
 from faust.types.tuples import FutureMessage
@@ -23,13 +20,15 @@ from mode.utils.queues import ThrowableQueue
 
 __all__ = [
     "RELIED_ON",
-    "CommitGate",
     "apply_changes",
+    "attach",
     "commit_twice",
     "consumer_of",
     "extension_class",
+    "first_in_process",
     "flush_after",
-    "in_order",
+    "forget_acks",
+    "new_offset_below",
     "record_room",
     "set_changelog_queue",
     "set_extension_class",
@@ -42,11 +41,6 @@ __all__ = [
 #: bytes each; our own inline envelope adds up to 17. Rounded up.
 _RECORD_OVERHEAD: Final = 128
 _LENGTHS: Final = 10
-
-#: Seconds between two looks at whether the app rebalances, and how many of them in a row
-#: a commit may wait then.
-_TURN = 1.0
-_GIVE_WAY = 5
 
 
 def record_room(max_request_size: int, key: bytes | None, headers: HeadersArg | None) -> int:
@@ -120,144 +114,6 @@ def flush_after(producer: Any, wait: Callable[[], Awaitable[None]]) -> None:
     producer.flush = flush
 
 
-class CommitGate:
-    """Has things happen before an offset is committed, or prevents the commit.
-
-    This is Faust's own way for messages that are published on commit:
-    ``faust/app/_attached.py::Attachments`` and
-    ``faust/transport/consumer.py::Consumer._handle_attached`` of 0.15.3. Unlike another
-    reference on the message it also holds when offsets are acknowledged out of order.
-
-    Args:
-        app: The app.
-    """
-
-    def __init__(self, app: AppT) -> None:
-        self._app = app
-        self._waiters: dict[TP, set[_Waiter]] = defaultdict(set)
-        self._first: dict[TP, _Waiter] = {}
-
-    def before_commit(self, message: Message, wait: Callable[[], Awaitable[Any]]) -> None:
-        """Have ``await wait()`` succeed before an offset beyond ``message`` is committed.
-
-        As long as it raises, nothing is committed; a ``ProducerSendError`` crashes the
-        consumer.
-        """
-        # Faust compares with the offset that it commits, which is the next one to be read.
-        self._add(message.tp, message.offset + 1, wait)
-
-    def refuse(self, tp: TP, offset: int, exc: BaseException) -> None:
-        """Prevent every commit beyond an offset, because of an error."""
-
-        async def refuse() -> None:
-            raise ProducerSendError(str(exc)) from exc
-
-        self._add(tp, offset + 1, refuse)
-
-    def before_any_commit(
-        self, partitions: Iterable[TP], wait: Callable[[], Awaitable[Any]]
-    ) -> None:
-        """Have ``await wait()`` succeed before the next commit of each, whatever its offset.
-
-        Until that has come, calling this again changes nothing.
-        """
-        for tp in partitions:
-            if tp not in self._first:
-                self._first[tp] = self._add(tp, 0, wait)
-
-    def give_way(self, consumer: ConsumerT) -> None:
-        """Have a commit that waits while partitions are revoked commit nothing instead.
-
-        Otherwise the group would wait as well, or go on without this worker
-        (``faust/transport/consumer.py::Consumer.wait_empty`` of 0.15.3).
-        """
-        committing: Any = consumer
-        if "_handle_attached" in vars(consumer):
-            return  # it does so already
-        theirs = committing._handle_attached
-
-        async def handle_attached(offsets: dict[TP, int]) -> None:
-            handling = asyncio.ensure_future(theirs(offsets))
-            try:
-                turns = _GIVE_WAY
-                while turns and not handling.done():
-                    await asyncio.wait({handling}, timeout=_TURN)
-                    turns = turns - 1 if self._app.rebalancing else _GIVE_WAY
-                if not handling.done():
-                    offsets.clear()  # Faust commits what is left of them
-                    return
-                await handling
-            finally:
-                handling.cancel()
-
-        committing._handle_attached = handle_attached
-
-    def close(self, partitions: Iterable[TP], reason: str) -> None:
-        """Prevent every commit from now on."""
-
-        async def refuse() -> None:
-            raise ProducerSendError(f"nothing is committed any more: {reason}")
-
-        for tp in partitions:
-            self._add(tp, 0, refuse)
-
-    def forget(self, partitions: Iterable[TP]) -> None:
-        """Drop what waits for partitions that were revoked: they are another worker's now."""
-        pending = cast(App, self._app)._attachments._pending
-        for tp in partitions:
-            self._first.pop(tp, None)
-            if ours := cast("set[object]", self._waiters.pop(tp, None)):
-                pending[tp] = [entry for entry in pending[tp] if entry.message.value not in ours]
-                heapify(pending[tp])
-
-    def _add(self, tp: TP, offset: int, wait: Callable[[], Awaitable[Any]]) -> _Waiter:
-        waiter = _Waiter(self, tp, offset, wait)
-        self._waiters[tp].add(waiter)
-        self._attach(waiter)
-        return waiter
-
-    def _attach(self, waiter: _Waiter) -> None:
-        pending = cast(App, self._app)._attachments._pending[waiter.tp]
-        attached = cast(FutureMessage, waiter)
-        heappush(pending, Attachment(waiter.offset, Unordered(attached)))
-
-    def _done(self, waiter: _Waiter) -> None:
-        self._waiters[waiter.tp].discard(waiter)
-        if self._first.get(waiter.tp) is waiter:
-            del self._first[waiter.tp]
-
-    def _again(self, tp: TP) -> None:
-        # A commit takes all its attachments before it awaits the first one, so that those
-        # behind the one that failed would be forgotten.
-        for waiter in self._waiters[tp]:
-            self._attach(waiter)
-
-
-class _Waiter:
-    """Looks like an attached ``FutureMessage`` to the consumer that is about to commit."""
-
-    def __init__(
-        self, gate: CommitGate, tp: TP, offset: int, wait: Callable[[], Awaitable[Any]]
-    ) -> None:
-        self.message = self
-        self.channel = self
-        self.tp = tp
-        self.offset = offset
-        self._gate = gate
-        self._wait = wait
-
-    async def publish_message(self, fut: Any, wait: bool = False) -> Awaitable[None]:
-        try:
-            await self._wait()
-        except BaseException:
-            self._gate._again(self.tp)
-            raise
-        self._gate._done(self)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done  # the consumer awaits it
-
-
 def consumer_of(app: AppT) -> ConsumerT | None:
     """Return the app's consumer without making one, as ``app.consumer`` would.
 
@@ -266,14 +122,57 @@ def consumer_of(app: AppT) -> ConsumerT | None:
     return cast(App, app)._consumer
 
 
-def in_order(consumer: ConsumerT) -> bool:
-    """Tell whether everything acknowledged lies before everything that is not yet.
+def first_in_process(consumer: ConsumerT) -> dict[TP, int]:
+    """Return the first offset of each partition that was taken and not acknowledged."""
+    first: dict[TP, int] = {}
+    for message in consumer.unacked:
+        if not message.acked:
+            first[message.tp] = min(message.offset, first.get(message.tp, message.offset))
+    return first
 
-    If not, ``faust/transport/consumer.py::Consumer._new_offset`` of 0.15.3 may commit past
-    what is being processed.
+
+def new_offset_below(
+    consumer: ConsumerT, tp: TP, limit: int | None, new_offset: Callable[[TP], int | None]
+) -> int | None:
+    """Return the offset to commit, as if nothing from ``limit`` on had been acknowledged.
+
+    Mirrors ``faust/transport/consumer.py::Consumer._new_offset`` of 0.15.3, which looks for the
+    first gap in what is acknowledged, and may pass by a single event that is not.
     """
-    last = {tp: max(offsets) for tp, offsets in cast(Any, consumer)._acked.items() if offsets}
-    return all(last.get(message.tp, -1) < message.offset for message in consumer.unacked)
+    acked = cast(Any, consumer)._acked[tp]
+    later = [] if limit is None else [offset for offset in acked if offset >= limit]
+    if later:
+        acked[:] = [offset for offset in acked if offset < limit]
+    try:
+        return new_offset(tp)
+    finally:
+        acked.extend(later)
+
+
+def forget_acks(consumer: Any, partitions: Iterable[TP]) -> None:
+    """Have events of revoked partitions that were not committed count as not processed.
+
+    Mirrors ``faust/transport/consumer.py::Consumer.on_partitions_revoked`` of 0.15.3, which
+    does it before it waits for streams, and would count what they acknowledge later for those
+    that are delivered again.
+    """
+    revoked = set(partitions)
+    for tp in revoked:
+        consumer._acked.pop(tp, None)
+        consumer._acked_index.pop(tp, None)
+    for message in list(consumer.unacked):
+        if message.tp in revoked:
+            message.acked = True  # whoever still processes it changes nothing any more
+            consumer.unacked.discard(message)
+
+
+def attach(app: AppT, event: Message, fut: FutureMessage) -> None:
+    """Have a message published when the event that it was sent for is committed.
+
+    Mirrors ``faust/app/_attached.py::Attachments.put`` of 0.15.3.
+    """
+    pending = cast(App, app)._attachments._pending[event.tp]
+    heappush(pending, Attachment(event.offset, Unordered(fut)))
 
 
 async def commit_twice(consumer: ConsumerT) -> None:
@@ -313,12 +212,7 @@ RELIED_ON: Final[Mapping[str, str]] = {
     "faust.agents.replies:ReplyConsumer._start_fetcher": (
         "the conductor also fills the queue of the topic that is cloned to be read"
     ),
-    "faust.app._attached:Attachments._attachments_for": (
-        "what is attached is taken up to the offset that is committed"
-    ),
-    "faust.app._attached:Attachments.publish_for_tp_offset": (
-        "the gate has commits wait for what is attached to an offset"
-    ),
+    "faust.app._attached:Attachments.put": "it makes the promise and puts it into _pending",
     "faust.app.base:App.consumer": "it is made when first asked for",
     "faust.channels:Channel._send_now": (
         "a message that is sent goes through as_future_message and publish_message"
@@ -330,6 +224,7 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "tables recover through a clone of the changelog topic"
     ),
     "faust.channels:Channel.queue": "it is made when first asked for, and kept in _queue",
+    "faust.events:Event._attach": "what is published on commit goes through it",
     "faust.events:Event.forward": "it sends the message's own bytes on",
     "faust.serializers.codecs:Codec.dumps": "a chain of codecs runs from left to right",
     "faust.serializers.registry:Registry.dumps_value": (
@@ -371,10 +266,19 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "a ProducerSendError of what is attached crashes the consumer"
     ),
     "faust.transport.consumer:Consumer._handle_attached": (
-        "it waits for what is attached before it commits the offsets that it was given"
+        "it is awaited before the offsets that it is given are committed"
     ),
     "faust.transport.consumer:Consumer._new_offset": (
-        "it commits past a single offset that is not acknowledged"
+        "it takes what is committed out of _acked, and passes by a single offset that is not there"
+    ),
+    "faust.transport.consumer:Consumer.commit_and_end_transactions": (
+        "it is the last commit before a rebalance and at the end"
+    ),
+    "faust.transport.consumer:Consumer.on_partitions_revoked": (
+        "it forgets what is acknowledged before streams are waited for"
+    ),
+    "faust.transport.consumer:Consumer.wait_empty": (
+        "a rebalance and the end wait for every event that is being processed"
     ),
     "faust.transport.consumer:Consumer.ack": (
         "what is acknowledged is in _acked until it is committed"

@@ -54,11 +54,19 @@ class Line:
     def __init__(self) -> None:
         self._last: asyncio.Future[None] | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether everybody has left."""
+        return self._before() is None
+
+    def _before(self) -> asyncio.Future[None] | None:
+        last = self._last
+        if last is None or last.done() or last.get_loop() is not asyncio.get_running_loop():
+            return None  # or left behind by an app that ran on another event loop
+        return last
+
     def join(self) -> Place:
         """Take the last place."""
-        last = self._last
-        if last is not None and last.get_loop() is not asyncio.get_running_loop():
-            last = None  # left behind by an app that ran on another event loop
-        place = Place(last)
+        place = Place(self._before())
         self._last = place._left
         return place

@@ -188,7 +188,7 @@ class Receiver:
         topic = self.topic
         if isinstance(exc, (KeyDecodeError, ValueDecodeError)):
             # As faust/transport/conductor.py of 0.15.3 treats them; the payload is whole.
-            self.hub.ack_in_turn(message)
+            self.hub.ack(message)
             if isinstance(exc, KeyDecodeError):
                 await topic.on_key_decode_error(exc, message)
             else:
@@ -198,7 +198,7 @@ class Receiver:
             exc.at(topic=message.topic, partition=message.partition, offset=message.offset)
             if self.policy().on_bad_claim == "skip" and not self._recovers:
                 logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
-                self.hub.ack_in_turn(message)
+                self.hub.ack(message)
                 return
         await self.hub.crash(exc)
         # The stream must not go on to the next event: Faust would commit past this one.

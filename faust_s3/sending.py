@@ -4,134 +4,159 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, cast
 
 import faust
 from faust.agents import current_agent
-from faust.exceptions import ProducerSendError
-from faust.types import EventT
-from faust.types.tuples import FutureMessage, PendingMessage
+from faust.exceptions import FaustError
+from faust.types import Message, RecordMetadata
+from faust.types.tuples import FutureMessage
 
 from faust_s3.exceptions import S3Error, StoreUnavailable
-from faust_s3.hub import Hub, OptIn
-from faust_s3.internals import record_room, wait_for_metadata
-from faust_s3.order import Place
+from faust_s3.hub import Hub
+from faust_s3.order import Line, Place
+from faust_s3.outgoing import Outgoing, is_large, offloaded
+from faust_s3.window import Ticket
 
-__all__ = ["Outgoing", "flushed", "offloaded", "published", "report_failure", "settled"]
+__all__ = ["Sender", "flushed"]
 
 logger = logging.getLogger(__name__)
 
-
-class Outgoing(FutureMessage):
-    """A message on its way to the store first.
-
-    Args:
-        message: The message.
-        opt_in: Which side is offloaded.
-        source: The event that was processed when it was sent.
-        forwarded_key: What the key stands for, if it is a claim that came in.
-
-    Attributes:
-        in_batch: Whether an agent sent it that takes many events at once: it has no current one.
-        patient: Whether it waits for the store for as long as the worker lives.
-        failed: Why the store does not have it.
-        background: The task that sends it, if nobody waits.
-    """
-
-    def __init__(
-        self,
-        message: PendingMessage,
-        opt_in: OptIn,
-        source: EventT[Any] | None,
-        forwarded_key: bytes | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.opt_in = opt_in
-        self.source = source
-        self.forwarded_key = forwarded_key
-        self.in_batch = source is None and current_agent() is not None
-        self.patient = source is not None or self.in_batch
-        self.failed: S3Error | None = None
-        self.background: asyncio.Task[None] | None = None
+Publish = Callable[[FutureMessage, bool], Coroutine[Any, Any, Awaitable[RecordMetadata]]]
 
 
-async def offloaded(
-    fut: Outgoing, topic: str, hub: Hub, uploading: Callable[[], None]
-) -> PendingMessage:
-    """Store what is large, and return the message with claims in its place.
+class Sender:
+    """What one topic does with the messages that go out.
 
     Args:
-        fut: The message.
-        topic: Name of the Kafka topic.
-        hub: Of the app.
-        uploading: Called before each upload.
-
-    Raises:
-        S3Error: As :meth:`Pipeline.offload`.
+        topic: The topic.
+        plain: Faust's own ``publish_message`` of this topic.
+        hub: Of its app.
     """
-    message, opt_in = fut.message, fut.opt_in
-    key, value, partition = message.key, message.value, message.partition
-    original_key = fut.forwarded_key or cast(bytes, key)
-    if opt_in.key is not None and key:
-        pipeline = opt_in.key.pipeline
-        if pipeline.is_large(key):
-            uploading()
-            patience = hub.patience(pipeline, forever=fut.patient)
-            key = await pipeline.offload(key, topic=topic, is_key=True, patience=patience)
+
+    def __init__(self, topic: faust.Topic, plain: Publish, *, hub: Hub) -> None:
+        self.topic = topic
+        self.plain = plain
+        self.hub = hub
+
+    async def publish(self, fut: Outgoing, wait: bool) -> Awaitable[RecordMetadata]:
+        """Store what is large, wait for those who sent before, and publish.
+
+        What an agent sent goes on in the background once there is room for it in the window:
+        its event is held until the message has arrived.
+
+        Args:
+            fut: The message.
+            wait: Return when Kafka has it.
+
+        Raises:
+            S3Error: As :func:`offloaded`.
+            ProducerSendError: If the producer does not take it.
+        """
+        place = self._line(fut).join()
+        self.hub.commits.hold(fut.events, fut.arrived)
+        if not fut.patient or wait or not (place.waits or is_large(fut, self.hub)):
+            return await self._publish(fut, place, wait)
+        ticket = self.hub.window.join(fut.size)
+        room = False
+        try:
+            room = await self.hub.room(ticket)
+        except asyncio.CancelledError:
+            fut.settled()  # by whoever sent it
+            raise
+        finally:
+            if not room:
+                ticket.leave()
+                place.leave()
+        if room:
+            self._start(fut, place, ticket)
         else:
-            key = pipeline.wrap(key)
-    if key is not original_key and partition is None:
-        # The record goes where its key would have gone.
-        await wait_for_metadata(hub.app, topic)
-        partition = hub.app.producer.key_partition(topic, original_key).partition
-    if opt_in.value is not None and value:
-        pipeline = opt_in.value.pipeline
-        room = record_room(hub.app.conf.producer_max_request_size, key, message.headers)
-        if pipeline.is_large(value, room=room):
-            uploading()
-            value = await pipeline.offload(
-                value,
-                topic=topic,
-                partition=partition,
-                key=original_key,
-                patience=hub.patience(pipeline, forever=fut.patient),
-            )
+            fut.abandon(StoreUnavailable("the window of messages under way was full for too long"))
+        return fut
+
+    def publish_soon(self, fut: Outgoing) -> None:
+        """Do the same in the background, for code that cannot wait."""
+        self.hub.commits.hold(fut.events, fut.arrived)
+        self._start(fut, self._line(fut).join(), self.hub.window.intrude(fut.size))
+        size = fut.size
+        self.hub.grow(size)
+        fut.add_done_callback(lambda _: self.hub.grow(-size))
+
+    def attach(self, fut: Outgoing, event: Message) -> None:
+        """Store a message now, and publish it when an event is committed."""
+        fut.ticket = ticket = self.hub.window.intrude(fut.size)
+        fut.stored = stored = self.hub.in_background(offloaded(fut, self._name(fut), self.hub))
+        stored.add_done_callback(partial(self._ended, fut, ticket))
+        self.hub.commits.hold(fut.events, stored)
+        self.hub.commits.attach((event.tp, event.offset), partial(self._publish_attached, fut))
+        self.hub.sent_in_background(fut, fut.arrived)
+
+    def _start(self, fut: Outgoing, place: Place, ticket: Ticket) -> None:
+        fut.task = self.hub.in_background(self._publish(fut, place))
+        fut.task.add_done_callback(lambda _: place.leave())  # also if it never began
+        fut.task.add_done_callback(partial(self._ended, fut, ticket))
+        self.hub.sent_in_background(fut, fut.arrived)
+
+    def _ended(self, fut: Outgoing, ticket: Ticket, task: asyncio.Task[Any]) -> None:
+        ticket.leave()
+        if task.cancelled():
+            fut.failed(StoreUnavailable("the app stopped"))
+        elif (exc := task.exception()) is not None:
+            self.hub.in_background(self._failed(fut, exc))
+
+    async def _publish(
+        self, fut: Outgoing, place: Place, wait: bool = False
+    ) -> Awaitable[RecordMetadata]:
+        try:
+            if fut.stored is None:
+                fut.message = await offloaded(fut, self._name(fut), self.hub)
+            else:
+                fut.message = fut.stored.result()
+            await place.reached()
+            sent = await self.plain(fut, wait)
+        except (S3Error, FaustError) as exc:
+            if fut.task is None:
+                await self._failed(fut, exc)
+            raise
+        except asyncio.CancelledError:
+            if fut.task is None:
+                fut.settled()  # by whoever sent it
+            raise
+        finally:
+            place.leave()
+        if wait:
+            fut.settled()
         else:
-            value = pipeline.wrap(value)
-    return message._replace(key=key, value=value, partition=partition)
+            cast("asyncio.Future[Any]", sent).add_done_callback(partial(self._arrived, fut))
+        return sent
 
+    async def _publish_attached(self, fut: Outgoing) -> asyncio.Future[None]:
+        await self._publish(fut, self._line(fut).join())
+        return fut.arrived
 
-def report_failure(fut: Outgoing, task: asyncio.Task[Any]) -> None:
-    """Pass a failure in the background on to the promise, and to the log."""
-    exc = StoreUnavailable("the app stopped") if task.cancelled() else task.exception()
-    if exc is not None and not fut.done():
-        fut.set_exception(exc)
-        fut.exception()  # whoever awaits it still gets it; nobody has to
-        logger.error("a message for %s was not sent: %s", fut.message.channel, exc)
+    def _arrived(self, fut: Outgoing, sent: asyncio.Future[Any]) -> None:
+        exc = StoreUnavailable("the app stopped") if sent.cancelled() else sent.exception()
+        if exc is None:
+            fut.settled()
+        else:
+            self.hub.in_background(self._failed(fut, exc))
 
+    async def _failed(self, fut: Outgoing, exc: BaseException) -> None:
+        if isinstance(exc, S3Error):
+            exc.at(topic=self._name(fut))
+        fut.failed(exc)
+        if fut.patient:
+            await self.hub.not_sent(fut.events, exc)
+        elif fut.task is not None:
+            logger.error("a message for %s was not sent: %s", self._name(fut), exc)
 
-async def published(fut: Outgoing) -> FutureMessage:
-    """Wait until Kafka has a message.
+    def _line(self, fut: Outgoing) -> Line:
+        return self.hub.line(self._name(fut))
 
-    Raises:
-        ProducerSendError: If it will not have it.
-    """
-    await asyncio.wait({fut})
-    if (exc := fut.exception()) is not None:
-        raise ProducerSendError(f"Error while sending: {exc!r}") from exc
-    return fut
-
-
-async def settled(fut: Outgoing, place: Place) -> None:
-    """Wait until a message is on its way to Kafka, or given up by whoever sent it.
-
-    Raises:
-        ProducerSendError: If the store does not have it.
-    """
-    await place.left()
-    if fut.failed is not None:
-        raise ProducerSendError(str(fut.failed)) from fut.failed
+    def _name(self, fut: Outgoing) -> str:
+        return self.topic._topic_name_or_default(fut.message.channel)
 
 
 async def flushed(hub: Hub) -> None:
@@ -144,7 +169,7 @@ async def flushed(hub: Hub) -> None:
     in_agent = event is not None or current_agent() is not None
     waited_for = {
         fut
-        for fut in cast("set[Outgoing]", hub.soon)
+        for fut in cast("set[Outgoing]", hub.under_way)
         if not fut.patient or (in_agent and fut.source is event)
     }
     if waited_for and not hub.app.rebalancing:

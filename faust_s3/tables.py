@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
-from faust.types import CodecArg, EventT, StoreT
+from faust.types import TP, CodecArg, EventT, StoreT
 from faust.types.tuples import FutureMessage
 
 from faust_s3.codec import within_topic
+from faust_s3.commits import REVOKED
 from faust_s3.exceptions import StoreUnavailable
 from faust_s3.hub import Hub
 from faust_s3.internals import (
@@ -25,8 +26,8 @@ from faust_s3.internals import (
     set_changelog_queue,
     wrap_serializers,
 )
+from faust_s3.outgoing import Outgoing
 from faust_s3.prefetch import PrefetchQueue
-from faust_s3.sending import Outgoing
 from faust_s3.topic import OffloadingTopic
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 #: Bytes. Faust collects changes, a thousand by default, and its stores write them in one
 #: go, on the event loop.
 _BATCH: Final = 4 << 20
-#: Seconds that partitions wait for what their tables changed, when they are revoked.
-_LET_GO: Final = 5.0
 
 
 class OffloadingTable(_Base):
@@ -87,7 +86,7 @@ class OffloadingTable(_Base):
             fut.patient = True
             hub = cast(OffloadingTopic, self.changelog_topic).hub
             hub.changes.add(fut)
-            fut.add_done_callback(partial(_arrived, hub))
+            fut.add_done_callback(hub.changes.discard)
         return fut
 
     # -- recovery
@@ -163,24 +162,28 @@ def recover_ahead(app: faust.App, hub: Hub) -> None:
     hub.holds_streams = any(_offloads(table) for table in app.tables.values())
 
 
-async def let_go(hub: Hub) -> None:
-    """Bring tables' changes to an end before their partitions are another worker's.
+async def let_go(hub: Hub, revoked: set[TP]) -> None:
+    """Bring what was sent for partitions to an end, before they are another worker's.
 
     A change that is published later would undo what that worker writes, and mark as recovered
-    what it wrote. The events behind changes that are given up are not committed.
+    what it wrote. The events behind what is given up are not committed.
     """
     if hub.changes:
-        await asyncio.wait(set(hub.changes), timeout=_LET_GO)
-    given_up = [fut for fut in cast("set[Outgoing]", hub.changes) if fut.source is not None]
+        await asyncio.wait(set(hub.changes), timeout=REVOKED)
+    given_up = [
+        fut
+        for fut in cast("set[Outgoing]", hub.under_way)
+        if any(tp in revoked for tp, _ in fut.events)
+    ]
     for fut in given_up:
-        if fut.background is not None:
-            fut.background.cancel()
+        fut.abandon(StoreUnavailable("the partition of the event was revoked"))
     if given_up:
         logger.warning(
-            "partitions were revoked before %d changes of tables were stored; the events "
-            "that they come from will be delivered again",
+            "partitions were revoked before %d messages were stored; the events that they were "
+            "sent for will be delivered again",
             len(given_up),
         )
+    hub.commits.forget(revoked)
     if hub.changelogs is not None:
         hub.changelogs.clear()
 
@@ -188,13 +191,6 @@ async def let_go(hub: Hub) -> None:
 def _offloads(table: Any) -> bool:
     topic = table.changelog_topic
     return isinstance(topic, OffloadingTopic) and bool(topic.opt_in)
-
-
-def _arrived(hub: Hub, fut: Outgoing) -> None:
-    hub.changes.discard(fut)
-    given_up = fut.background is not None and fut.background.cancelled()
-    if not given_up and (exc := fut.exception()) is not None:
-        hub.in_background(hub.crash(exc))
 
 
 def _whole(event: EventT[Any]) -> Any:

@@ -6,7 +6,7 @@ is plain Faust in both directions until it opts in.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import faust
 from faust.agents import current_agent
 from faust.agents.models import ReqRepResponse
-from faust.types import RecordMetadata
+from faust.types import TP, RecordMetadata
 from faust.types.tuples import FutureMessage
 from mode.utils.queues import ThrowableQueue
 
@@ -32,12 +32,12 @@ from faust_s3.codec import (
 from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.internals import flush_after
-from faust_s3.order import Line, Place
+from faust_s3.outgoing import Outgoing
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
 from faust_s3.prefetch import PrefetchQueue
 from faust_s3.receiving import Receiver
-from faust_s3.sending import Outgoing, flushed, offloaded, published, report_failure, settled
+from faust_s3.sending import Sender, flushed
 from faust_s3.upload import Source
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class OffloadingTopic(_Base):
         self._chosen = opt_in or OptIn()
         self.opt_in = self._chosen
         super().__init__(app, *args, **kwargs)
+        self.sender = Sender(self, super().publish_message, hub=self.hub)
         if opt_in is None or not (opt_in.key and opt_in.value):
             self.opt_in = self._opt_in_by_name()
             self._compile_decode()
@@ -139,11 +140,17 @@ class OffloadingTopic(_Base):
                 self._check_readers()
             opt_in = replace(opt_in, value=None)
             message = message._replace(value=bytes(message.value))
-        if not opt_in and not self.opt_in and forwarded_key is None:
+        plain = not opt_in and not self.opt_in and forwarded_key is None
+        if plain and self.hub.line(self._topic_name_or_default(message.channel)).empty:
             fut.message = message
             return fut
         self.hub.check_producer()
-        return Outgoing(message, opt_in, faust.current_event(), forwarded_key)
+        source = faust.current_event()
+        if source is not None:
+            events: Sequence[tuple[TP, int]] = [(source.message.tp, source.message.offset)]
+        else:
+            events = self.hub.events_in_process() if current_agent() is not None else []
+        return Outgoing(message, opt_in, source, events, forwarded_key)
 
     def _check_readers(self) -> None:
         for reader in self.app.topics:
@@ -188,23 +195,29 @@ class OffloadingTopic(_Base):
             )
         return payload.wire
 
+    async def send(self, **kwargs: Any) -> Awaitable[RecordMetadata]:
+        """Send in its turn.
+
+        In an agent it returns once there is room in the window, and the event is committed
+        after the message has arrived. Elsewhere it returns once the payload is stored.
+
+        Raises:
+            S3Error: Elsewhere: as :meth:`Pipeline.offload`.
+        """
+        sent = await super().send(**kwargs)
+        if isinstance(sent, Outgoing) and sent.ticket is not None:
+            await self.hub.room(sent.ticket)  # of what will be published in a commit
+        return sent
+
     def send_soon(self, **kwargs: Any) -> FutureMessage:
         """Send in the background, in its turn.
 
-        The source event is committed after the message was published.
+        The source event is committed after the message has arrived.
         """
         fut = super().send_soon(**kwargs)
-        if isinstance(fut, Outgoing):
-            fut.background = self.hub.in_background(
-                self._publish(fut, self._line(fut).join()), len(fut.message.value or b"")
-            )
-            fut.background.add_done_callback(partial(report_failure, fut))
-            self.hub.sent_soon(fut)
+        if isinstance(fut, Outgoing) and fut.stored is None:
+            self.sender.publish_soon(fut)
             flush_after(self.app.producer, partial(flushed, self.hub))
-            if fut.source is not None:
-                self.hub.gate.before_commit(fut.source.message, partial(published, fut))
-            elif fut.in_batch:
-                self.hub.sent_in_batch(fut)
         return fut
 
     async def publish_message(
@@ -213,36 +226,9 @@ class OffloadingTopic(_Base):
         """Store what is large, wait for those who sent before, and publish."""
         if not isinstance(fut, Outgoing):
             return await super().publish_message(fut, wait)
-        if fut.background is not None:
+        if fut.task is not None:
             return fut  # the producer's buffer came to it, and it is on its way already
-        return await self._publish(fut, self._line(fut).join(), wait)
-
-    def _line(self, fut: FutureMessage) -> Line:
-        return self.hub.line(self._topic_name_or_default(fut.message.channel))
-
-    async def _publish(
-        self, fut: Outgoing, place: Place, wait: bool = False
-    ) -> Awaitable[RecordMetadata]:
-        topic = self._topic_name_or_default(fut.message.channel)
-        hold = partial(self._hold_commit, fut, place)
-        try:
-            fut.message = await offloaded(fut, topic, self.hub, hold)
-            if place.waits:
-                hold()
-                await place.reached()
-            return await super().publish_message(fut, wait)
-        except S3Error as exc:
-            fut.failed = exc.at(topic=topic)
-            if fut.source is not None or fut.in_batch:
-                await self.hub.refuse_commit(fut.source, exc)
-            raise
-        finally:
-            place.leave()
-
-    def _hold_commit(self, fut: Outgoing, place: Place) -> None:
-        # Awaited by one of several actors, while the others acknowledge what came later.
-        if fut.source is not None and fut.background is None:
-            self.hub.gate.before_commit(fut.source.message, partial(settled, fut, place))
+        return await self.sender.publish(fut, wait)
 
     # -- receiving
 
@@ -317,7 +303,9 @@ class OffloadingTopic(_Base):
         except S3Error as exc:
             exc.at(topic=topic)
             if event is not None:
-                await self.hub.refuse_commit(event, exc)
+                tp, offset = event.message.tp, event.message.offset
+                self.hub.commits.refuse(tp, offset, exc)
+                await self.hub.not_sent([(tp, offset)], exc)
             raise
         return self._receiver.uploaded(wire, pipeline, key=key, raw_key=raw_key)
 

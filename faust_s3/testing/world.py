@@ -313,7 +313,7 @@ class World:
 
     async def _drained(self) -> None:
         for s3 in _stores_of(self.app):
-            await s3._hub.drain()
+            await s3._hub.drain(self._timeout)
         await self.app.producer.flush()
 
     def _partitions_of(self, topic: str) -> int:

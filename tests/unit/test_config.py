@@ -30,6 +30,8 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "on_bad_claim": ("skip", "skip"),
     "prefetch": ("7", 7),
     "prefetch_bytes": ("1MB", 10**6),
+    "send_window": ("5", 5),
+    "send_window_bytes": ("2MB", 2 * 10**6),
     "cache_bytes": ("0", 0),
     "concurrency": ("9", 9),
     "send_timeout": ("1.5", 1.5),

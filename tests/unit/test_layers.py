@@ -16,19 +16,21 @@ PACKAGE = Path(faust_s3.__file__).parent
 
 #: From left to right; each may import from those left of it and from its own.
 LAYERS = [
-    {"exceptions", "claim", "keys", "config", "retry", "sharing", "order"},
+    {"exceptions", "claim", "keys", "config", "retry", "sharing", "order", "window"},
     {"stores"},
     {"pipeline", "upload"},
     {"blocking", "payload"},
     {
         "internals",
+        "commits",
         "codec",
         "prefetch",
         "hub",
-        "event",
+        "outgoing",
         "sending",
         "receiving",
         "topic",
+        "event",
         "tables",
         "agent",
     },

@@ -12,7 +12,7 @@ import faust
 import faust.streams
 import pytest
 from faust.agents.agent import _current_agent
-from faust.exceptions import ProducerSendError, ValueDecodeError
+from faust.exceptions import ValueDecodeError
 from faust.transport.conductor import Conductor, ConductorCompiler, ConductorHandler
 from faust.types import TP, Message
 from stores import CountingStore, FailingStore
@@ -23,6 +23,7 @@ from worlds import (
     FakeConsumer,
     GatedStore,
     Photo,
+    commit,
     connect,
     consumer_of,
     ended,
@@ -35,7 +36,7 @@ from worlds import (
     stored,
 )
 
-from faust_s3 import AccessDenied, ConfigError, StoreUnavailable, hub
+from faust_s3 import AccessDenied, ConfigError, StoreUnavailable
 from faust_s3.claim import MAGIC, Inline
 from faust_s3.stores import Store
 
@@ -438,16 +439,9 @@ async def test_each_agent_is_told_of_decode_errors(loops: str) -> None:
 # -- nothing is acknowledged past what is being processed
 
 
-@pytest.fixture
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the hub look often whether it may acknowledge."""
-    monkeypatch.setattr(hub, "_ACK_INTERVAL", 0)
-
-
-@pytest.mark.usefixtures("_often")
 @pytest.mark.parametrize("bad", ["claim", "payload"])
-async def test_what_is_skipped_waits_for_what_is_in_a_batch(loops: str, bad: str) -> None:
-    """Faust may commit past a single offset that is not acknowledged: none is left behind."""
+async def test_what_is_skipped_is_not_passed_by(loops: str, bad: str) -> None:
+    """Faust would commit past a single offset that is not acknowledged: none is left behind."""
     world = World(loops, on_bad_claim="skip")
     async with stopping(world.app.stream(world.topic)) as stream:
         stream.channel.on_value_decode_error = lambda exc, message: asyncio.sleep(0)
@@ -459,14 +453,14 @@ async def test_what_is_skipped_waits_for_what_is_in_a_batch(loops: str, bad: str
         batches = stream.take(2, within=10)
         assert numbers(await anext(batches)) == [1, 3]
         await settle()
-        assert world.consumer.acked == []
+        assert world.consumer.acked == [11]
+        assert await commit(world.app, PHOTOS) is None
         await batches.aclose()
         await settle(lambda: len(world.consumer.acked) == 3)
-    assert sorted(world.consumer.acked) == [10, 11, 12]
+    assert await commit(world.app, PHOTOS) == 13
 
 
-@pytest.mark.usefixtures("_often")
-async def test_what_is_skipped_waits_for_acks_by_hand(loops: str) -> None:
+async def test_what_is_acknowledged_by_hand_is_not_passed_by(loops: str) -> None:
     """The same with ``noack()``, and with actors that share a channel."""
     world = World(loops, on_bad_claim="skip")
     async with stopping(world.app.stream(world.topic)) as stream:
@@ -474,52 +468,43 @@ async def test_what_is_skipped_waits_for_acks_by_hand(loops: str) -> None:
         await deliver(await world.large(1, offset=10))
         await deliver(message(BAD, offset=11))
         await deliver(await world.large(3, offset=12))
-        found = await first(stream.noack().events(), 2)
-        await settle()
-        assert world.consumer.acked == []
-        for event in found:
-            event.ack()
-        await settle(lambda: len(world.consumer.acked) == 3)
-    assert world.consumer.acked == [10, 12, 11]
+        first_event, last_event = await first(stream.noack().events(), 2)
+        last_event.ack()
+        assert await commit(world.app, PHOTOS) is None
+        first_event.ack()
+        assert await commit(world.app, PHOTOS) == 13
 
 
-@pytest.mark.parametrize("end", ["rebalance", "stop"])
-@pytest.mark.usefixtures("_often")
-async def test_what_is_skipped_is_not_acknowledged_late(end: str) -> None:
-    """Once the partition may be another worker's, or the app stops, it is left alone."""
-    world = World(on_bad_claim="skip")
+async def test_what_is_acknowledged_after_a_rebalance_does_not_count(loops: str) -> None:
+    """The event is delivered again, to this worker or another one."""
+    world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         deliver = world.conductor(stream)
-        await deliver(await world.large(1, offset=10))
-        await deliver(message(BAD, offset=11))
-        await deliver(await world.large(3, offset=12))
-        found = await first(stream.noack().events(), 2)
-        if end == "rebalance":
-            world.app.consumer_generation_id += 1
-        else:
-            world.app._stopped.set()
-        await settle()
-        for event in found:
-            event.ack()
-        await settle()
-    assert world.consumer.acked == [10, 12]
+        for number in (1, 2):
+            await deliver(await world.large(number, offset=number))
+        earlier, later = await first(stream.noack().events(), 2)
+        earlier.ack()
+        await world.app.on_partitions_revoked.send({PHOTOS})
+        later.ack()
+        assert await commit(world.app, PHOTOS) is None
 
 
 async def test_no_last_commit_past_what_is_being_processed(loops: str) -> None:
-    """Before a crash Faust commits only what it can commit without passing by an event."""
+    """Before a crash is committed what can be without passing by an event."""
     world = World(loops)
     async with stopping(world.app.stream(world.topic)) as stream:
         deliver = world.conductor(stream)
         for number in (1, 3):
-            await deliver(await world.large(number))
+            await deliver(await world.large(number, offset=number))
         await deliver(message(BAD, offset=4))
+        await commit(world.app, PHOTOS)
         values = stream.noack().events()
         _, later = [await anext(values), await anext(values)]
         later.ack()
         reading = asyncio.ensure_future(anext(values))
         await settle(lambda: world.app.crashed)
         assert world.app.crashed
-        assert world.consumer.commits == 0
+        assert world.consumer._committed_offset[PHOTOS] is None
         await ended(reading)
 
 
@@ -536,12 +521,6 @@ def in_agent() -> Iterator[None]:
         _current_agent.reset(token)
 
 
-async def commit(world: World, offset: int, tp: TP | None = None) -> Any:
-    """Do what Faust's consumer does first when it commits."""
-    tp = tp or next(iter(world.consumer.assignment()))
-    return await world.app._attachments.publish_for_tp_offset(tp, offset)
-
-
 async def test_take_has_no_current_event(loops: str) -> None:
     """What the following tests are about."""
     world = World(loops)
@@ -553,100 +532,103 @@ async def test_take_has_no_current_event(loops: str) -> None:
         await batches.aclose()
 
 
+def in_process(world: World, offset: int) -> Any:
+    """Have an event taken from the photos that is not acknowledged, and return its message."""
+    taken = message(b"taken", offset=offset)
+    world.consumer.unacked.add(taken)
+    return taken
+
+
 async def test_batches_wait_for_the_store() -> None:
     """Longer than ``send_timeout``: the events of the batch are held."""
     world = World(store=FailingStore(50), send_timeout=1e-9)
     with in_agent():
-        await world.topic.send(value="x" * THRESHOLD)
+        await (await world.topic.send(value="x" * THRESHOLD))
     assert len(producer_of(world.app).sent) == 1
 
 
-async def test_commits_wait_for_what_batches_sent() -> None:
-    """In the background, so that the batch is acknowledged before it has arrived."""
+@pytest.mark.parametrize("way", ["send", "send_soon"])
+async def test_commits_wait_for_what_batches_sent(way: str) -> None:
+    """It may belong to any event that the agent has not acknowledged."""
     world = World(store=GatedStore())
     topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    batch = [in_process(world, offset) for offset in (5, 6)]
     with in_agent():
-        for value in (LARGE, LARGE + b"2", SMALL):
-            topic.send_soon(value=value)
-    for gone in (LARGE, LARGE + b"2"):
-        committing = asyncio.ensure_future(commit(world, 0))
-        await settle()
-        assert not committing.done()
-        world.store.open(gone)
-        await ended(committing) if gone == LARGE else await committing
-    assert len(producer_of(world.app).sent) == 3
-    assert not world.s3._hub.batches
-    assert await commit(world, 0) == []
-    with in_agent():
-        soon = topic.send_soon(value=LARGE + b"3")
-    committing = asyncio.ensure_future(commit(world, 0))
+        topic.send_soon(value=LARGE) if way == "send_soon" else await topic.send(value=LARGE)
+    later = in_process(world, 7)
+    for one in (*batch, later):
+        world.consumer.ack(one)
+    world.consumer._acked[PHOTOS].append(4)
+    assert await commit(world.app, PHOTOS) == 5
+    world.store.open(LARGE)
+    await settle(lambda: producer_of(world.app).sent)
     await settle()
-    assert not committing.done()
-    world.store.open(LARGE + b"3")
-    await asyncio.gather(committing, soon)
+    assert await commit(world.app, PHOTOS) == 8
 
 
-async def test_a_failed_send_of_a_batch_forbids_every_commit() -> None:
-    """Which event it belongs to is not known: the app crashes and commits none."""
+async def test_a_failed_send_of_a_batch_forbids_its_commit() -> None:
+    """Which event it belongs to is not known: the app crashes and commits none of them."""
     world = World(store=FailingStore([AccessDenied("no")]))
+    one = in_process(world, 5)
     with in_agent(), pytest.raises(AccessDenied):
-        await world.topic.send(value="x" * THRESHOLD)
+        await (await world.topic.send(value="x" * THRESHOLD))
+    await settle(lambda: world.app.crashed)
     assert isinstance(world.app.crash_reason, AccessDenied)
-    for _ in range(2):
-        with pytest.raises(ProducerSendError, match="no"):
-            await commit(world, 0)
+    world.consumer.ack(one)
+    assert await commit(world.app, PHOTOS) is None
 
 
-async def test_a_batch_that_is_cut_short_by_the_end_forbids_every_commit() -> None:
+async def test_a_batch_that_is_cut_short_by_the_end_is_not_committed() -> None:
     """Faust commits once more when the app stops, and takes the batch for processed."""
     world = World(store=FailingStore(10_000))
+    one = in_process(world, 5)
     with in_agent():
-        sending = asyncio.ensure_future(world.topic.send(value="x" * THRESHOLD))
+        sent = await world.topic.send(value="x" * THRESHOLD)
     await settle(lambda: world.store.count("put") > 1)
     world.app._stopped.set()
     with pytest.raises(StoreUnavailable):
-        await sending
-    with pytest.raises(ProducerSendError, match="the store is away"):
-        await commit(world, 0)
+        await sent
+    world.consumer.ack(one)
+    assert await commit(world.app, PHOTOS) is None
 
 
 @pytest.mark.parametrize("who", ["S3", "Kafka"])
-async def test_a_failure_in_the_background_forbids_every_commit(who: str) -> None:
+async def test_a_failure_in_the_background_forbids_commits(who: str) -> None:
     """Though the batch was acknowledged long before."""
     world = World(store=FailingStore([AccessDenied("no")] if who == "S3" else 0))
     if who == "Kafka":
         producer_of(world.app).error = RuntimeError("no")
+    one = in_process(world, 5)
     with in_agent():
         soon = world.topic.send_soon(value="x" * THRESHOLD)
-    await settle(soon.done)
-    for _ in range(3):
-        with pytest.raises(ProducerSendError, match="no"):
-            await commit(world, 0)
+    world.consumer.ack(one)
+    await settle(lambda: soon.done() and world.app.crashed)
+    assert await commit(world.app, PHOTOS) is None
 
 
 async def test_batches_of_revoked_partitions_are_forgotten() -> None:
     """What another worker reads now keeps no commit of ours."""
     world = World(store=GatedStore())
     topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    one = in_process(world, 5)
     with in_agent():
-        topic.send_soon(value=LARGE)
-    await world.app.on_partitions_revoked.send(world.consumer.assignment())
-    assert await commit(world, 0) == []
-    with in_agent():
-        topic.send_soon(value=SMALL)
-    committing = asyncio.ensure_future(commit(world, 0))
-    await settle()
-    assert not committing.done()  # assigned again
-    world.store.open(LARGE)
-    await committing
+        soon = topic.send_soon(value=LARGE)
+    world.consumer.ack(one)
+    assert await commit(world.app, PHOTOS) is None
+    await world.app.on_partitions_revoked.send({PHOTOS})
+    assert await commit(world.app, PHOTOS, 5) == 6
+    with pytest.raises(StoreUnavailable, match="revoked"):
+        await soon
 
 
 async def test_outside_of_agents_nothing_is_held() -> None:
     """A web view or a timer sends for itself."""
     world = World(store=GatedStore())
     topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
+    one = in_process(world, 5)
     soon = topic.send_soon(value=LARGE)
-    assert await commit(world, 0) == []
+    world.consumer.ack(one)
+    assert await commit(world.app, PHOTOS) == 6
     world.store.open(LARGE)
     await soon
 
@@ -663,59 +645,26 @@ async def test_commits_wait_for_sends_of_other_actors() -> None:
     """One actor awaits its upload, another acknowledges the next event."""
     world = World(store=GatedStore())
     topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
-    earlier, later = event_of(world, 5), event_of(world, 7)
-    with processing(later):
-        uploading = asyncio.ensure_future(topic.send(value=LARGE))
-    with processing(earlier):
-        waiting = asyncio.ensure_future(topic.send(value=SMALL))  # in line behind it
-    await settle()
-    assert await commit(world, 5, PHOTOS) == []
-    for offset in (6, 8):
-        committing = asyncio.ensure_future(commit(world, offset, PHOTOS))
-        await settle()
-        assert not committing.done()
-        await ended(committing)
+    with processing(event_of(world, 7)):
+        await topic.send(value=LARGE)
+    with processing(event_of(world, 5)):
+        await topic.send(value=SMALL)  # in line behind it
+    assert await commit(world.app, PHOTOS, 4, 5, 6, 7, 8) == 5
     world.store.open(LARGE)
-    await asyncio.gather(uploading, waiting)
-    await commit(world, 8, PHOTOS)
+    await settle(lambda: len(producer_of(world.app).sent) == 2)
+    await settle()
+    assert await commit(world.app, PHOTOS) == 9
     assert producer_of(world.app).values[1] == SMALL
 
 
-async def test_small_sends_hold_nothing() -> None:
-    """Nothing to wait for, nothing to attach: Faust's own flush is enough."""
+async def test_small_sends_hold_nothing_once_they_arrived() -> None:
+    """Commits have nothing to look at."""
     world = World()
     with processing(event_of(world, 5)):
         await world.topic.send(value=1)
-    assert not world.app._attachments._pending[PHOTOS]
-
-
-async def test_a_send_that_is_given_up_holds_nothing() -> None:
-    """Whoever cancels a send has dealt with the event."""
-    world = World(store=GatedStore())
-    event = event_of(world, 5)
-    with processing(event):
-        sending = asyncio.ensure_future(world.topic.send(value="x" * THRESHOLD))
     await settle()
-    await ended(sending)
-    await commit(world, 6, PHOTOS)
-
-
-async def test_a_commit_under_way_fails_with_the_send_it_waits_for() -> None:
-    """It is too late for it to be told otherwise."""
-    world = World(store=GatedStore())
-    world.store.errors.append(AccessDenied("no"))
-    topic = world.s3.offload(world.app.topic("copies", value_serializer="raw"))
-    event = event_of(world, 5)
-    with processing(event):
-        sending = asyncio.ensure_future(topic.send(value=LARGE))
-    await settle()
-    committing = asyncio.ensure_future(commit(world, 8, PHOTOS))
-    await settle()
-    world.store.open(LARGE)
-    with pytest.raises(AccessDenied):
-        await sending
-    with pytest.raises(ProducerSendError, match="no"):
-        await committing
+    assert not world.s3._hub.commits.under_way()
+    assert await commit(world.app, PHOTOS, 5) == 6
 
 
 # -- claims where they would be read as they lie

@@ -133,6 +133,7 @@ async def test_replies_do_as_the_agents_topic(response: Any) -> None:
         with running(agent_on(world, topic)):
             await world.app.send("replies", value=large)
     await world.app.send("replies", value=large)
+    await settle(lambda: len(world.producer.sent) == 6)
     sides = [is_envelope(sent.value) for sent in world.producer.sent]
     assert sides == [True, True, False, False, False, False]
 
@@ -170,7 +171,7 @@ async def test_who_asks_reads_claims(conf: dict[str, Any]) -> None:
     world = World(**conf)
     reply = ReqRepResponse(None, TEXT, "1")
     with running(agent_on(world, world.app.topic("named", value_serializer="json|s3"))):
-        await world.app.send("replies", value=reply)
+        await (await world.app.send("replies", value=reply))
     topic = world.app._reply_consumer._reply_topic("replies").clone(is_iterator=True)
     pending: Any = await topic.decode(message(world.producer.values[0], topic="replies"))
     assert (await pending.resolve()).value == reply

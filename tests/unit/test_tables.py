@@ -13,7 +13,6 @@ from typing import Any
 import faust
 import pytest
 from faust import stores as fausts_stores
-from faust.exceptions import ProducerSendError
 from faust.tables import recovery as fausts_recovery
 from faust.transport.conductor import ConductorCompiler
 from faust.types import TP
@@ -25,6 +24,7 @@ from worlds import (
     GatedStore,
     Sent,
     claim_in,
+    commit,
     connect,
     ended,
     make_app,
@@ -35,7 +35,7 @@ from worlds import (
     settle,
 )
 
-from faust_s3 import AccessDenied, ConfigError, ObjectMissing, internals, tables
+from faust_s3 import AccessDenied, ConfigError, ObjectMissing, tables
 from faust_s3.claim import MAGIC, Claim, Inline, parse
 from faust_s3.stores import Location
 
@@ -113,10 +113,10 @@ class World:
         self._offset += 1
         return faust.Event(self.app, None, "source", None, source)
 
-    async def commit(self) -> Any:
-        """Do what Faust's consumer does first when it commits all there is."""
-        attachments = self.app._attachments
-        return await attachments.publish_for_tp_offset(TP("source", 0), self._offset)
+    async def commit(self) -> bool:
+        """Acknowledge all events and commit, and tell whether all are committed."""
+        committed = await commit(self.app, TP("source", 0), *range(self._offset))
+        return committed == self._offset
 
     def written(self, table: Any) -> list[Sent]:
         """Return a table's changes that are in Kafka."""
@@ -249,7 +249,7 @@ async def test_what_is_in_the_changelog() -> None:
         table["small"] = "s"
         table["large"] = text(1)
         del table["small"]
-    await world.hub.drain()
+    await world.hub.drain(10)
     small, large, deleted = world.written(table)
     assert small == Sent("test-table-changelog", b'"small"', b'"s"', 0, None, {})
     assert claim_in(large.value).payload_size == len(text(1)) + 2
@@ -267,7 +267,7 @@ async def test_a_value_like_a_claim(local: str, tmp_path: Path) -> None:
         table["like"] = MAGIC + b"x"
         table["forged"] = forged
         assert (table["like"], table["forged"]) == (MAGIC + b"x", forged)
-    await world.hub.drain()
+    await world.hub.drain(10)
     assert all(isinstance(parse(sent.value or b""), Inline) for sent in world.written(table))
     other = world_on(local, tmp_path / "other", world.store)
     table = other.table(value_type=bytes, value_serializer="raw|s3")
@@ -291,7 +291,7 @@ async def test_stores_hold_payloads(local: str, tmp_path: Path) -> None:
         }
         assert len(table) == 5
     assert not world.store.requests
-    await world.hub.drain()
+    await world.hub.drain(10)
     assert world.store.count("get") == 0
 
 
@@ -310,7 +310,7 @@ async def test_slow_uploads_hold_up_nobody_else() -> None:
     await settle(lambda: len(world.store.waiting) == 2000, turns=50_000)
     for number in reversed(numbers):
         world.store.open(f'"{text(number)}"'.encode())
-    await world.hub.drain()
+    await world.hub.drain(10)
     digests = [claim_in(sent.value).sha256 for sent in world.written(table)]
     assert digests == [sha256(f'"{text(number)}"'.encode()).digest() for number in numbers]
 
@@ -323,12 +323,13 @@ async def test_commits_wait_for_changes() -> None:
     with processing(world.event()):
         for number in range(3):
             table[number] = text(number)
-    commit = asyncio.ensure_future(world.commit())
     for payload in payloads:
         await settle()
-        assert not commit.done()
+        assert not await world.commit()
         world.store.open(payload)
-    await commit
+    await world.hub.drain(10)
+    await settle()
+    assert await world.commit()
     assert len(world.written(table)) == 3
 
 
@@ -358,7 +359,7 @@ async def test_streams_wait_for_changes(serializer: str, compiled: bool) -> None
         world.store.open(f'"{text(number)}"'.encode())
     for number in range(6, 8):
         world.store.open(f'"{text(number)}"'.encode())
-    await world.hub.drain()
+    await world.hub.drain(10)
     await ended(running)
     await stream.stop()
 
@@ -394,8 +395,7 @@ async def test_a_change_that_is_refused(crashes: list[BaseException], in_agent: 
     await settle(lambda: crashes)
     assert isinstance(crashes[0], AccessDenied)
     if in_agent:
-        with pytest.raises(ProducerSendError):
-            await world.commit()
+        assert not await world.commit()
     await settle()
 
 
@@ -405,7 +405,7 @@ async def test_changes_are_patient(crashes: list[BaseException]) -> None:
     table = world.table(use_partitioner=True)
     world.producer.metadata.add("test-table-changelog")
     table["key"] = text(1)
-    await world.hub.drain()
+    await world.hub.drain(10)
     assert len(world.written(table)) == 1
     assert not crashes
 
@@ -421,8 +421,7 @@ async def test_a_stop_gives_changes_up(crashes: list[BaseException]) -> None:
     await settle()
     assert not world.store.waiting
     assert not crashes
-    with pytest.raises(ProducerSendError):
-        await world.commit()
+    assert not await world.commit()
 
 
 async def test_changes_are_let_go(caplog: pytest.LogCaptureFixture) -> None:
@@ -432,7 +431,7 @@ async def test_changes_are_let_go(caplog: pytest.LogCaptureFixture) -> None:
     payloads = [f'"{text(number)}"'.encode() for number in range(3)]
     with processing(world.event()):
         table[0] = text(0)
-    letting_go = asyncio.ensure_future(tables.let_go(world.hub))
+    letting_go = asyncio.ensure_future(tables.let_go(world.hub, {TP("source", 0)}))
     await settle()
     assert not letting_go.done()
     world.store.open(payloads[0])
@@ -445,7 +444,7 @@ async def test_changes_are_given_up(
     crashes: list[BaseException], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another worker writes is not undone by a change that comes late."""
-    monkeypatch.setattr(tables, "_LET_GO", 0.001)
+    monkeypatch.setattr(tables, "REVOKED", 0.001)
     world = World(GatedStore())
     table = world.table()
     payloads = [f'"{text(number)}"'.encode() for number in range(3)]
@@ -453,67 +452,44 @@ async def test_changes_are_given_up(
         table[0] = text(0)
         table[1] = "small, and behind it"
     await world.s3.app.on_partitions_revoked.send({TP("source", 0)})  # type: ignore[union-attr]
-    assert "2 changes of tables" in caplog.text
+    assert "revoked before 2 messages were stored" in caplog.text
     with processing(world.event()):
         table[2] = text(2)
     for payload in payloads:
         world.store.open(payload)
-    await world.hub.drain()
+    await world.hub.drain(10)
     assert [sent.key for sent in world.written(table)] == [b"2"]
     assert not crashes
 
 
-class Consumer:
-    """Commits as Faust's does."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    async def _handle_attached(self, offsets: dict[TP, int]) -> None:
-        for tp, offset in offsets.items():
-            attachments = self.world.app._attachments
-            await attachments.publish_for_tp_offset(tp, offset)
-
-    async def commit(self) -> dict[TP, int]:
-        offsets = {TP("source", 0): 1}
-        await self._handle_attached(offsets)
-        return offsets
-
-
-async def test_commits_give_way_to_a_rebalance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do not keep the group waiting for the store, and commit nothing then."""
-    monkeypatch.setattr(internals, "_TURN", 0.001)
+async def test_commits_do_not_wait_for_changes(crashes: list[BaseException]) -> None:
+    """They pass by no event whose change is under way, and keep nobody waiting."""
     world = World(GatedStore())
     table = world.table()
-    consumer = Consumer(world)
-    world.hub.gate.give_way(consumer)
-    world.hub.gate.give_way(consumer)
-    assert await consumer.commit() == {TP("source", 0): 1}
+    with processing(world.event()):
+        table["key"] = "small"
+    await settle()
     with processing(world.event()):
         table["key"] = text(1)
-    commit = asyncio.ensure_future(consumer.commit())
-    await asyncio.sleep(0.05)
-    assert not commit.done()
-    world.app.rebalancing = True
-    assert await commit == {}
-    world.app.rebalancing = False
-    commit = asyncio.ensure_future(consumer.commit())
-    await asyncio.sleep(0.05)
-    assert not commit.done()
+    with processing(world.event()):
+        table["other"] = "small"
+    assert not await world.commit()
+    assert world.app.consumer._committed_offset[TP("source", 0)] == 1
     world.store.open(f'"{text(1)}"'.encode())
-    assert await commit == {TP("source", 0): 1}
+    await world.hub.drain(10)
+    await settle()
+    assert await world.commit()
+    assert not crashes
 
 
-async def test_commits_are_refused_as_before(crashes: list[BaseException]) -> None:
+async def test_commits_are_refused(crashes: list[BaseException]) -> None:
     """What was refused forbids them."""
     world = World(FailingStore([AccessDenied("no")]))
-    consumer = Consumer(world)
-    world.hub.gate.give_way(consumer)
     with processing(world.event()):
         world.table()["key"] = text(1)
-    with pytest.raises(ProducerSendError):
-        await consumer.commit()
+    assert not await world.commit()
     await settle(lambda: crashes)
+    assert not await world.commit()
 
 
 # -- recovery
@@ -545,7 +521,7 @@ async def test_a_new_worker_recovers(local: str, kind: str, tmp_path: Path) -> N
     table = world.table(kind)
     expected = changed(world, table)
     assert dict(table.items()) == expected
-    await world.hub.drain()
+    await world.hub.drain(10)
 
     other = world_on(local, tmp_path / "2", world.store)
     table = other.table(kind)
@@ -590,7 +566,7 @@ async def test_windows(local: str, window: str, relative: str, tmp_path: Path) -
             wrapper["large"] = text(number)
             wrapper["small"] = "s"
             assert wrapper["large"].current() == wrapper["large"].value() == text(number)
-    await world.hub.drain()
+    await world.hub.drain(10)
     kept = sorted(map(as_text, wrapper.table.items()))
     assert any(text(3) in item for item in kept)
     written = {name: world.written(table) for name, table in world.app.tables.items()}
@@ -619,7 +595,7 @@ async def test_sets(local: str, kind: str, tmp_path: Path) -> None:
         table["set"].discard(text(2))
         table["set"].update({text(7), text(8)})
         table["other"].add("small")
-    await world.hub.drain()
+    await world.hub.drain(10)
     changes = world.written(table)
     assert [type(parse(sent.value or b"")) for sent in changes] == [Claim] * 7 + [type(None)]
 
@@ -639,7 +615,7 @@ async def test_large_keys(local: str, tmp_path: Path) -> None:
         for number in range(3):
             table[text(number)] = text(number)
         del table[text(1)]
-    await world.hub.drain()
+    await world.hub.drain(10)
     changes = world.written(table)
     assert claim_in(changes[1].key).payload_size == len(text(1)) + 2
     assert changes[3]._replace(value=changes[1].value) == changes[1]
@@ -662,7 +638,7 @@ async def test_two_stores() -> None:
     for table in two(world):
         with processing(world.event()):
             table["key"] = text(1)
-    await world.hub.drain()
+    await world.hub.drain(10)
     assert [store.count("put") for store in stores] == [1, 1]
     changes = [world.written(table) for table in world.app.tables.values()]
     for number in (0, 1):
@@ -679,7 +655,7 @@ async def written_by_another(count: int, store: Any = None) -> tuple[World, list
     with processing(world.event()):
         for number in range(count):
             table[number] = text(number)
-    await world.hub.drain()
+    await world.hub.drain(10)
     return world, world.written(table)
 
 

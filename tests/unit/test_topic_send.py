@@ -22,6 +22,7 @@ from worlds import (
     Photo,
     Sent,
     claim_in,
+    commit,
     connect,
     consumer_of,
     ended,
@@ -34,7 +35,7 @@ from worlds import (
     settle,
 )
 
-from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable, hub
+from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable, commits, hub
 from faust_s3.claim import MAGIC, Envelope, Inline, is_envelope
 from faust_s3.prefetch import Pending
 from faust_s3.stores import Location, Store
@@ -82,14 +83,12 @@ class Source:
     def __init__(self, world: World, offset: int = 5) -> None:
         self.world = world
         self.message = message(b"source", topic="source", offset=offset)
-        self.event = faust.Event(world.app, None, "source", None, self.message)
+        self.event = world.app.create_event(None, "source", None, self.message)
 
-    async def commit(self, offset: int | None = None) -> Any:
-        """Do what Faust's consumer does first when it commits."""
-        attachments = self.world.app._attachments
-        return await attachments.publish_for_tp_offset(
-            TP("source", 0), self.message.offset + 1 if offset is None else offset
-        )
+    async def commit(self) -> bool:
+        """Acknowledge the event and commit, and tell whether it is committed."""
+        offset = self.message.offset
+        return await commit(self.world.app, self.message.tp, offset) == offset + 1
 
 
 # -- what goes out
@@ -687,7 +686,7 @@ async def test_in_an_agent_waiting_does_not_end() -> None:
     """The source event is held, so ``send_timeout`` has no say."""
     world = World(FailingStore(50), send_timeout=1e-9)
     with processing(Source(world).event):
-        await world.photos.send(value=LARGE)
+        await (await world.photos.send(value=LARGE))
     claim_in(world.sent.value)
 
 
@@ -696,13 +695,12 @@ async def test_in_an_agent_waiting_ends_with_the_app() -> None:
     world = World(FailingStore(10_000))
     source = Source(world)
     with processing(source.event):
-        sending = asyncio.ensure_future(world.photos.send(value=LARGE))
+        sent = await world.photos.send(value=LARGE)
         await settle(lambda: world.store.count("put") > 1)
         await world.app.crash(RuntimeError("another reason"))
         with pytest.raises(StoreUnavailable):
-            await sending
-    with pytest.raises(ProducerSendError):
-        await source.commit()
+            await sent
+    assert not await source.commit()
 
 
 async def test_a_failed_send_forbids_the_commit() -> None:
@@ -710,31 +708,34 @@ async def test_a_failed_send_forbids_the_commit() -> None:
     world = World(FailingStore([AccessDenied("no")]))
     source = Source(world)
     with processing(source.event), pytest.raises(AccessDenied):
-        await world.photos.send(value=LARGE)
+        await (await world.photos.send(value=LARGE))
+    await settle(lambda: world.app.crashed)
     assert isinstance(world.app.crash_reason, AccessDenied)
     for _ in range(3):  # however often Faust tries
-        with pytest.raises(ProducerSendError, match="no"):
-            await source.commit()
+        assert not await source.commit()
 
 
 async def test_a_failed_send_allows_commits_before_it() -> None:
     """Offsets before the source event's are none of its business."""
     world = World(FailingStore([AccessDenied("no")]))
     source = Source(world, offset=5)
+    await commit(world.app, source.message.tp)
+    consumer_of(world.app).ack(message(b"before", topic="source", offset=4))
     with processing(source.event), pytest.raises(AccessDenied):
-        await world.photos.send(value=LARGE)
-    assert await source.commit(offset=5) == []
+        await (await world.photos.send(value=LARGE))
+    await settle(lambda: world.app.crashed)
+    assert consumer_of(world.app)._committed_offset[source.message.tp] == 5
 
 
 async def test_nothing_is_committed_after_a_crash() -> None:
     """What was acknowledged before is committed first; then Faust is not to try."""
     world = World(FailingStore([AccessDenied("no")]))
     source = Source(world)
-    with processing(source.event), pytest.raises(AccessDenied):
+    with processing(source.event):
         await world.photos.send(value=LARGE)
+    await settle(lambda: world.app.crashed)
     assert consumer_of(world.app).commits == 2
-    with pytest.raises(ProducerSendError, match="nothing is committed any more: no"):
-        await world.app._attachments.publish_for_tp_offset(TP("assigned", 0), 1)
+    assert await commit(world.app, TP("assigned", 0), 0) is None
 
 
 async def test_a_crash_does_not_wait_for_ever_for_a_commit(
@@ -745,8 +746,9 @@ async def test_a_crash_does_not_wait_for_ever_for_a_commit(
     world = World(FailingStore([AccessDenied("no")]))
     never = asyncio.Event()
     monkeypatch.setattr(consumer_of(world.app), "commit", never.wait)
-    with processing(Source(world).event), pytest.raises(AccessDenied):
+    with processing(Source(world).event):
         await world.photos.send(value=LARGE)
+    await settle(lambda: world.app.crashed)
     assert isinstance(world.app.crash_reason, AccessDenied)
     never.set()
     await settle()
@@ -757,38 +759,86 @@ async def test_revoked_partitions_are_forgotten() -> None:
     world = World(GatedStore())
     source = Source(world)
     with processing(source.event):
-        world.photos.send_soon(value=LARGE)
+        soon = world.photos.send_soon(value=LARGE)
+    assert not await source.commit()
     await world.app.on_partitions_revoked.send({source.message.tp, TP("never seen", 0)})
-    assert await source.commit() == []
-    world.store.open(LARGE)
-    await settle(lambda: world.producer.sent)
+    with pytest.raises(StoreUnavailable, match="revoked"):
+        await soon
+    assert consumer_of(world.app).acked == []  # the event will be delivered again
+    assert await source.commit()
+    assert not world.producer.sent
 
 
 async def test_a_failed_send_tells_where(caplog: pytest.LogCaptureFixture) -> None:
     """The log has the source's coordinates, and not its bytes."""
     world = World(FailingStore([AccessDenied("no")]))
-    with processing(Source(world, offset=77).event), pytest.raises(AccessDenied):
+    with processing(Source(world, offset=77).event):
         await world.photos.send(value=LARGE)
-    assert "offset 77 was not stored" in caplog.text
+    await settle(lambda: world.app.crashed)
+    assert "offset 77 was not sent" in caplog.text
     assert LARGE.decode() not in caplog.text
 
 
-async def test_commit_waits_for_send_soon() -> None:
+@pytest.mark.parametrize("way", ["send", "send_soon"])
+async def test_commits_pass_by_no_event_whose_messages_are_under_way(way: str) -> None:
     """The source event is committed after everything sent for it was published."""
     world = World(GatedStore())
     world.producer.acknowledge = False
     source = Source(world)
     with processing(source.event):
-        world.photos.send_soon(value=LARGE)
-    committing = asyncio.ensure_future(source.commit())
-    await settle()
-    assert not committing.done()
+        world.photos.send_soon(value=LARGE) if way == "send_soon" else await world.photos.send(
+            value=LARGE
+        )
+    assert not await source.commit()
     world.store.open(LARGE)
     await settle(lambda: world.producer.acks)
-    await settle()
-    assert not committing.done()
+    assert not await source.commit()
     world.producer.acks[0].set_result(faust.types.RecordMetadata("photos", 0, TP("photos", 0), 0))
-    await committing
+    await settle()
+    assert await source.commit()
+
+
+async def test_what_is_before_is_committed_meanwhile() -> None:
+    """So are other partitions: a store that is away holds up no more than it has to."""
+    world = World(GatedStore())
+    source = Source(world, offset=5)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+    assert await commit(world.app, source.message.tp, 3, 4, 5, 6) == 5
+    assert await commit(world.app, TP("other", 0), 0, 1) == 2
+    world.store.open(LARGE)
+    await settle(lambda: world.producer.sent)
+    await settle()
+    assert await commit(world.app, source.message.tp) == 7
+
+
+@pytest.mark.parametrize("what", [LARGE, SMALL])
+async def test_kafka_has_the_last_word(what: bytes) -> None:
+    """A message that its producer gives up stops the worker, a small one as well."""
+    world = World()
+    world.producer.acknowledge = False
+    source = Source(world)
+    with processing(source.event):
+        sent = await world.photos.send(value=what)
+    await settle(lambda: world.producer.acks)
+    assert not await source.commit()
+    world.producer.acks[0].set_exception(ProducerSendError("too late"))
+    with pytest.raises(ProducerSendError, match="too late"):
+        await sent
+    await settle(lambda: world.app.crashed)
+    assert isinstance(world.app.crash_reason, ProducerSendError)
+    assert not await source.commit()
+
+
+async def test_a_small_message_that_the_producer_refuses() -> None:
+    """It is raised, and the event is not committed."""
+    world = World()
+    world.producer.error = ProducerSendError("no")
+    source = Source(world)
+    with processing(source.event), pytest.raises(ProducerSendError, match="no"):
+        await world.photos.send(value=SMALL)
+    assert isinstance(world.app.crash_reason, ProducerSendError)
+    assert not await source.commit()
 
 
 async def test_commit_fails_with_send_soon() -> None:
@@ -797,68 +847,213 @@ async def test_commit_fails_with_send_soon() -> None:
     source = Source(world)
     with processing(source.event):
         soon = world.photos.send_soon(value=LARGE)
-    await settle(soon.done)
+    await settle(lambda: soon.done() and world.app.crashed)
     assert isinstance(world.app.crash_reason, AccessDenied)
     for _ in range(2):
-        with pytest.raises(ProducerSendError):
-            await source.commit()
+        assert not await source.commit()
 
 
 async def test_commit_fails_with_kafkas_refusal() -> None:
-    """Kafka's error for a message in the background forbids the commit as well."""
+    """An error for a message in the background forbids the commit as well, whatever it is."""
     world = World()
     source = Source(world)
     world.producer.error = RuntimeError("Kafka said no")
     with processing(source.event):
         soon = world.photos.send_soon(value=LARGE)
-    await settle(soon.done)
+    await settle(lambda: soon.done() and world.app.crashed)
     for _ in range(3):  # Faust commits once more when it stops
-        with pytest.raises(ProducerSendError, match="Kafka said no"):
-            await source.commit()
+        assert not await source.commit()
 
 
-async def test_commit_stays_forbidden_after_several_failures() -> None:
-    """Faust takes all that is due off its list at once; none of it may be forgotten."""
-    world = World(FailingStore([AccessDenied("no")] * 2))
-    source = Source(world)
-    with processing(source.event):
-        soon = [world.photos.send_soon(value=value) for value in payloads(4)]
-    await asyncio.gather(*soon, return_exceptions=True)
-    assert len(world.producer.sent) == 2
-    for _ in range(8):
-        with pytest.raises(ProducerSendError):
-            await source.commit()
-
-
-async def test_commit_waits_again_after_it_was_cancelled() -> None:
-    """A commit that is cut short has not happened, and the next one waits as well."""
+async def test_whoever_stops_waiting_for_a_message_changes_nothing() -> None:
+    """A promise that is cancelled is still kept, and its event held until then."""
     world = World(GatedStore())
     source = Source(world)
     with processing(source.event):
-        soon = [world.photos.send_soon(value=value) for value in payloads(2)]
-    for _ in range(2):
-        committing = asyncio.ensure_future(source.commit())
-        await settle()
-        assert not committing.done()
-        await ended(committing)
-    for value in payloads(2):
-        world.store.open(value)
-    await asyncio.gather(*soon)
-    assert len(await source.commit()) == 2
-    assert await source.commit() == []
+        sent: Any = await world.photos.send(value=LARGE)
+    sent.cancel()
+    assert not await source.commit()
+    world.store.open(LARGE)
+    await settle(lambda: world.producer.sent)
+    await settle()
+    assert await source.commit()
 
 
-async def test_messages_published_on_commit() -> None:
-    """With ``stream_publish_on_commit`` the upload happens at the commit, in order."""
-    world = World(stream_publish_on_commit=True)
+async def test_the_last_commit_waits_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before partitions are revoked, and at the end, what is under way may arrive."""
+    world = World(GatedStore())
     source = Source(world)
     with processing(source.event):
         await world.photos.send(value=LARGE)
-        await world.photos.send(value=SMALL)
+    assert not await source.commit()
+    consumer = consumer_of(world.app)
+    ending = asyncio.ensure_future(consumer.commit_and_end_transactions())
+    await settle()
+    assert not ending.done()
+    world.store.open(LARGE)
+    await ending
+    assert consumer._committed_offset[source.message.tp] == 6
+    for name in ("REVOKED", "STOPPED"):
+        monkeypatch.setattr(commits, name, 0)
+        with processing(source.event):
+            await world.photos.send(value=LARGE + name.encode())
+        await consumer.commit_and_end_transactions()  # not for ever
+        world.app._stopped.set()
+    await world.s3.on_stop()
+
+
+# -- the window
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"send_window": 3}, {"send_window_bytes": 3 * (THRESHOLD + 1) + 5}]
+)
+async def test_sending_waits_while_the_window_is_full(bounds: dict[str, int]) -> None:
+    """An agent that only awaits ``send`` has so much under way, and no more."""
+    world = World(GatedStore(), **bounds)
+    with processing(Source(world).event):
+        for value in payloads(3):
+            await world.photos.send(value=value)
+        fourth = asyncio.ensure_future(world.photos.send(value=LARGE))
+    await settle()
+    assert not fourth.done()
+    assert len(world.store.waiting) == 3
+    world.store.open(payloads(3)[0])
+    await settle(fourth.done)
+    assert fourth.done()
+    for value in (*payloads(3), LARGE):
+        world.store.open(value)
+    await (await fourth)
+    assert len(world.producer.sent) == 4
+
+
+async def test_small_messages_behind_large_ones_keep_their_order() -> None:
+    """They wait in the background, count in the window, and hold their event."""
+    world = World(GatedStore(), send_window=3)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+        await world.photos.send(value=b"1")
+        await world.photos.send(value=b"2")
+        waiting = asyncio.ensure_future(world.photos.send(value=b"3"))
+    await settle()
+    assert not waiting.done()
     assert not world.producer.sent
-    published = await source.commit()
-    assert len(published) == 2
-    assert sorted(map(is_envelope, world.producer.values)) == [False, True]
+    world.store.open(LARGE)
+    await (await waiting)
+    assert world.producer.values[1:] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("why", ["rebalancing", "_stopped"])
+async def test_who_waits_for_room_gives_up(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While partitions are revoked: the event is not committed, and will come again."""
+    monkeypatch.setattr(hub, "_TURN", 0.001)
+    world = World(GatedStore(), send_window=1)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+        waiting = asyncio.ensure_future(world.photos.send(value=LARGE + b"2"))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        if why == "rebalancing":
+            world.app.rebalancing = True
+        else:
+            world.app._stopped.set()
+        sent = await waiting
+    with pytest.raises(StoreUnavailable, match="full for too long"):
+        await sent
+    world.store.open(LARGE)
+    await settle(lambda: world.producer.sent)
+    assert not await source.commit()
+    assert len(world.producer.sent) == 1
+
+
+async def test_who_stops_waiting_for_room_holds_nothing() -> None:
+    """Whoever cancels a send has dealt with the event, and blocks nobody behind."""
+    world = World(GatedStore(), send_window=1)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+        waiting = asyncio.ensure_future(world.photos.send(value=LARGE + b"2"))
+        await settle()
+        await ended(waiting)
+        last = asyncio.ensure_future(world.photos.send(value=b"3"))
+    world.store.open(LARGE)
+    await (await last)
+    assert world.producer.values[1:] == [b"3"]
+    await settle()
+    assert await source.commit()
+
+
+# -- published on commit
+
+
+async def test_messages_published_on_commit() -> None:
+    """With ``stream_publish_on_commit`` they are stored at once, and published in order."""
+    world = World(GatedStore(), stream_publish_on_commit=True)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+        sent = await world.photos.send(value=SMALL)
+    await settle()
+    assert world.store.waiting == [LARGE]
+    assert not await source.commit()
+    world.store.open(LARGE)
+    await settle()
+    assert not world.producer.sent
+    assert await source.commit()
+    assert list(map(is_envelope, world.producer.values)) == [True, False]
+    assert await sent
+
+
+async def test_what_belongs_to_the_next_event_is_not_published_yet() -> None:
+    """Faust alone publishes what is attached to the offset that is committed: the next one."""
+    world = World(stream_publish_on_commit=True)
+    first, second = Source(world, 5), Source(world, 6)
+    for source, value in ((first, b"first"), (second, b"second")):
+        with processing(source.event):
+            await world.photos.send(value=value)
+    await settle()
+    assert await first.commit()
+    assert world.producer.values == [b"first"]
+    assert await second.commit()
+    assert world.producer.values == [b"first", b"second"]
+
+
+async def test_plain_messages_published_on_commit() -> None:
+    """A topic that did not opt in is plain Faust."""
+    world = World(stream_publish_on_commit=True)
+    source = Source(world)
+    with processing(source.event):
+        await world.app.topic("plain").send(value="v")
+    assert await source.commit()
+    assert world.producer.values == [b'"v"']
+
+
+async def test_what_cannot_be_published_on_commit() -> None:
+    """Neither is the event committed, nor anything after it."""
+    world = World(stream_publish_on_commit=True)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=SMALL)
+    await settle()
+    world.producer.error = RuntimeError("no")
+    with pytest.raises(ProducerSendError, match="no"):
+        await source.commit()
+    world.producer.error = None
+    assert await commit(world.app, source.message.tp, 6, 7) is None
+
+
+async def test_what_cannot_be_stored_for_a_commit() -> None:
+    """The worker stops at once, and commits nothing."""
+    world = World(FailingStore([AccessDenied("no")]), stream_publish_on_commit=True)
+    source = Source(world)
+    with processing(source.event):
+        await world.photos.send(value=LARGE)
+    await settle(lambda: world.app.crashed)
+    assert isinstance(world.app.crash_reason, AccessDenied)
+    assert not await source.commit()
+    assert not world.producer.sent
 
 
 # -- passing on
@@ -997,4 +1192,3 @@ async def test_nothing_is_acknowledged_by_sending() -> None:
     with processing(source.event):
         await world.photos.send(value=LARGE)
     assert consumer_of(world.app).acked == []
-    await source.commit()

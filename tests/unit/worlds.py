@@ -12,6 +12,7 @@ from weakref import ref
 import faust
 from faust.serializers import codecs
 from faust.streams import _current_event
+from faust.transport.consumer import Consumer
 from faust.types import TP, Message, RecordMetadata
 from faust.types.tuples import ConsumerMessage
 from stores import CountingStore
@@ -93,6 +94,9 @@ class FakeProducer:
             ack.set_result(RecordMetadata(topic, tp.partition, tp, offset, timestamp, 1))
         return ack
 
+    async def wait_many(self, futures: Any) -> None:
+        await asyncio.wait(futures)
+
     async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:
         return await (await self.send(*args, **kwargs))
 
@@ -122,9 +126,20 @@ class FakeProducer:
 
 
 class FakeConsumer:
-    """Keeps what was acknowledged; Faust's compiled streams reach into it."""
+    """Keeps what was acknowledged, and commits it as Faust does, without Kafka.
 
-    def __init__(self) -> None:
+    Faust's compiled streams reach into it.
+    """
+
+    _new_offset = Consumer._new_offset
+    _should_commit = Consumer._should_commit
+    _filter_committable_offsets = Consumer._filter_committable_offsets
+    _filter_tps_with_pending_acks = Consumer._filter_tps_with_pending_acks
+    _handle_attached = Consumer._handle_attached
+
+    def __init__(self, app: faust.App) -> None:
+        self.app = app
+        self._gap: dict[TP, list[Any]]
         self._unacked_messages: set[Message] = set()
         self._committed_offset: dict[TP, int | None] = defaultdict(lambda: None)
         self._acked_index: dict[TP, set[int]] = defaultdict(set)
@@ -133,6 +148,7 @@ class FakeConsumer:
         self._waiting_for_ack = None
         self.pressure: list[str] = []
         self.transactions = None
+        self._gap = defaultdict(list)
         self.commits = 0
 
     @property
@@ -141,7 +157,17 @@ class FakeConsumer:
 
     async def commit(self) -> bool:
         self.commits += 1
-        return False
+        for child in self.app._children:
+            if isinstance(child, S3):
+                child._hub.commits.guard(cast(Any, self))
+        offsets = self._filter_committable_offsets(list(self._acked))  # type: ignore[arg-type]
+        if offsets:
+            await self._handle_attached(offsets)  # type: ignore[arg-type]
+            self._committed_offset.update(offsets)
+        return bool(offsets)
+
+    async def commit_and_end_transactions(self) -> None:
+        await self.commit()
 
     def assignment(self) -> set[TP]:
         return {TP("assigned", 0)}
@@ -155,6 +181,7 @@ class FakeConsumer:
         message.acked = True
         self._unacked_messages.discard(message)
         self._acked[message.tp].append(message.offset)
+        self._acked_index[message.tp].add(message.offset)
         return True
 
     def on_buffer_full(self, tp: TP) -> None:
@@ -220,7 +247,7 @@ def _warm_up() -> None:
 def connect(app: faust.App) -> faust.App:
     """Give an app a producer and a consumer; to be called on the event loop."""
     app.producer = cast(Any, FakeProducer())
-    app.consumer = cast(Any, FakeConsumer())
+    app.consumer = cast(Any, FakeConsumer(app))
     app.flow_control.resume()
     app.topics.acking_topics.add("photos")
     return app
@@ -239,6 +266,17 @@ def producer_of(app: faust.App) -> FakeProducer:
 
 def consumer_of(app: faust.App) -> FakeConsumer:
     return cast(FakeConsumer, app.consumer)
+
+
+async def commit(app: faust.App, tp: TP, *offsets: int) -> int | None:
+    """Acknowledge events and commit what may be, and return what is committed of the partition."""
+    consumer = consumer_of(app)
+    for offset in offsets:
+        if offset not in consumer._acked_index[tp]:
+            consumer._acked_index[tp].add(offset)
+            consumer._acked[tp].append(offset)
+    await consumer.commit()
+    return consumer._committed_offset[tp]
 
 
 def partition_of(key: bytes) -> int:

@@ -12,6 +12,8 @@ from weakref import WeakSet
 from faust.types import EventT, Message
 from mode.utils.queues import ThrowableQueue
 
+from faust_s3.exceptions import StoreUnavailable
+
 __all__ = ["Hold", "Pending", "PrefetchQueue"]
 
 
@@ -164,8 +166,9 @@ class PrefetchQueue(ThrowableQueue[Any]):
         self._waiting.clear()
         self._ahead = self._ahead_bytes = 0
         for slot in slots:
-            if slot.task is not None:
-                slot.task.cancel()
+            task, slot.task = slot.task, None
+            if task is not None:
+                task.cancel()
 
     # -- our own
 
@@ -206,11 +209,14 @@ class PrefetchQueue(ThrowableQueue[Any]):
             slot.task.add_done_callback(partial(self._downloaded, slot))
 
     def _downloaded(self, slot: _Slot, task: asyncio.Task[EventT[Any]]) -> None:
-        if task.cancelled():
-            return  # by clear(): nobody waits for it
+        if slot.task is not task:
+            return  # clear() was called: nobody waits for it
         slot.task = None
-        slot.error = task.exception()
-        if slot.error is None:
+        if task.cancelled():
+            slot.error = StoreUnavailable("the download was cancelled by somebody else")
+        elif (error := task.exception()) is not None:
+            slot.error = error
+        else:
             slot.event = task.result()
         if slot is self._head():
             self._wake_getter()

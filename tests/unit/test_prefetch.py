@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mode.utils.queues import FlowControlEvent
 from worlds import ended, message, settle
 
+from faust_s3.exceptions import StoreUnavailable
 from faust_s3.prefetch import Pending, PrefetchQueue
 
 
@@ -399,6 +400,18 @@ async def test_clear_cancels_downloads_and_gives_the_budget_back() -> None:
         downloads.finish(number)
     assert await take(queue, 3) == [10, 11, 12]
     assert (queue._ahead, queue._ahead_bytes) == (0, 0)
+
+
+async def test_a_download_that_somebody_else_cancels_is_not_lost() -> None:
+    """Its event would wait for ever, without a word: it is dealt with like a failed one."""
+    downloads, queue = Downloads(), make_queue()
+    queue.put_nowait(downloads.pending(0))
+    reader = asyncio.ensure_future(queue.get())
+    await settle(lambda: downloads.started)
+    downloads._end(0).cancel()
+    await settle(lambda: downloads.dispose.errors)
+    assert isinstance(downloads.dispose.errors[0], StoreUnavailable)
+    await ended(reader)
 
 
 async def test_flow_control_clears_the_queue() -> None:

@@ -347,7 +347,7 @@ def test_a_rebalance_while_the_store_is_away(
         tables.send()
         first.wait_for("is unavailable")
         second = start("memory://", "second", **settings).ready(120)
-        first.wait_for("partitions were revoked before 10 changes of tables were stored")
+        first.wait_for("partitions were revoked before 10 messages were stored")
         wait_until_ready(first, 2)
         server.start()
         for number in range(10):

@@ -12,5 +12,8 @@ blockers = BlockBuster(scanned_modules="faust_s3")
 for function in blockers.functions.values():
     function.can_block_in("faust/tables/base.py", {"_new_store_by_url"})
     function.can_block_in("faust/stores/rocksdb.py", {"_open_for_partition"})
+    # Handing work to a thread takes a lock that others hold for microseconds.
+    function.can_block_in("concurrent/futures/thread.py", {"submit", "_adjust_thread_count"})
+    function.can_block_in("faust_s3/stores/transfer.py", {"submit"})
 blockers.activate()
 cli()

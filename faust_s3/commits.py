@@ -56,7 +56,7 @@ class Commits:
             self._held[tp][arrived] = min(offset, self._held[tp].get(arrived, offset))
 
             def release(done: asyncio.Future[None], tp: TP = tp) -> None:
-                if not done.cancelled() and done.exception() is None:
+                if _has_arrived(done):
                     self._held[tp].pop(done, None)
 
             arrived.add_done_callback(release)
@@ -132,7 +132,8 @@ class Commits:
 
     def _limit(self, consumer: ConsumerT, tp: TP) -> int | None:
         """Return the first offset that must not be passed by, if there is one."""
-        held = list(self._held[tp].values())
+        # Callbacks of what has just arrived come a turn later: its state is what counts.
+        held = [offset for arrived, offset in self._held[tp].items() if not _has_arrived(arrived)]
         # Else Faust may commit past a single event that is being processed.
         if (first := first_in_process(consumer).get(tp)) is not None:
             held.append(first)
@@ -157,3 +158,7 @@ class Commits:
             if isinstance(exc, asyncio.CancelledError):
                 raise
             raise ProducerSendError(f"Error while sending: {exc!r}") from exc
+
+
+def _has_arrived(what: asyncio.Future[None]) -> bool:
+    return what.done() and not what.cancelled() and what.exception() is None

@@ -91,8 +91,9 @@ class PrefetchQueue(ThrowableQueue[Any]):
     one is not whole: streams ask that before ``get_nowait()``.
 
     Args:
-        prefetch: Downloads that may be under way or done ahead of the stream. 0: nobody reads.
+        prefetch: Downloads that may be under way or done ahead of the stream.
         prefetch_bytes: Their bytes. One download is always allowed.
+        is_read: Whether anybody reads. If not, downloads begin with the first ``get()``.
         dispose: Instead of what each :class:`Pending` says: the conductor may share one between
             channels, each of which deals with errors in its own way.
         hold: While it is active, no event leaves.
@@ -103,6 +104,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         *args: Any,
         prefetch: int,
         prefetch_bytes: int,
+        is_read: bool = True,
         dispose: Callable[[Message, BaseException], Awaitable[None]] | None = None,
         hold: Hold | None = None,
         **kwargs: Any,
@@ -112,6 +114,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
         self._hold.add(self)
         self.prefetch = prefetch
         self.prefetch_bytes = prefetch_bytes
+        self._is_read = is_read
         self._dispose = dispose
         self._waiting: deque[_Slot] = deque()
         self._ahead = 0
@@ -147,6 +150,9 @@ class PrefetchQueue(ThrowableQueue[Any]):
 
     async def get(self) -> Any:
         """Return the next event, whole."""
+        if not self._is_read:
+            self._is_read = True
+            self._start_downloads()
         while True:
             if self._errors:
                 raise self._errors.popleft()
@@ -197,7 +203,7 @@ class PrefetchQueue(ThrowableQueue[Any]):
             self._wakeup_next(self._getters)  # type: ignore[attr-defined]
 
     def _start_downloads(self) -> None:
-        while self._waiting:
+        while self._waiting and self._is_read:
             slot = self._waiting[0]
             size = self._ahead_bytes + slot.pending.size
             if self._ahead >= self.prefetch or (self._ahead and size > self.prefetch_bytes):

@@ -242,10 +242,11 @@ class OffloadingTopic(_Base):
                 maxsize=self.app.conf.stream_buffer_maxsize if maxsize is None else maxsize,
                 flow_control=self.app.flow_control,
                 clear_on_resume=True,
+                prefetch=policy.prefetch,
+                prefetch_bytes=policy.prefetch_bytes,
                 # The conductor fills the queues of faust/agents/replies.py of 0.15.3, of which
                 # one is read.
-                prefetch=policy.prefetch if self.is_iterator else 0,
-                prefetch_bytes=policy.prefetch_bytes,
+                is_read=self.is_iterator,
                 dispose=self._receiver.dispose if self.opt_in else None,
                 hold=self.hub.hold,
             )

@@ -67,7 +67,7 @@ class Disposed:
 
 
 def make_queue(
-    *, prefetch: int = 100, prefetch_bytes: int = 100, maxsize: int = 0
+    *, prefetch: int = 100, prefetch_bytes: int = 100, maxsize: int = 0, is_read: bool = True
 ) -> PrefetchQueue:
     flow_control = FlowControlEvent(initially_suspended=False)
     queue = PrefetchQueue(
@@ -76,6 +76,7 @@ def make_queue(
         clear_on_resume=True,
         prefetch=prefetch,
         prefetch_bytes=prefetch_bytes,
+        is_read=is_read,
     )
     queue.test_flow_control = flow_control  # type: ignore[attr-defined] # which is weak
     return queue
@@ -412,6 +413,20 @@ async def test_a_download_that_somebody_else_cancels_is_not_lost() -> None:
     await settle(lambda: downloads.dispose.errors)
     assert isinstance(downloads.dispose.errors[0], StoreUnavailable)
     await ended(reader)
+
+
+async def test_downloads_wait_for_a_reader() -> None:
+    """Of a queue that is filled and not read, until it is; its claims would never be whole."""
+    downloads, queue = Downloads(), make_queue(is_read=False)
+    queue.put_nowait(downloads.pending(0))
+    queue.put_nowait(downloads.pending(1))
+    await asyncio.sleep(0)
+    assert downloads.started == []
+    reader = asyncio.ensure_future(queue.get())
+    await settle(lambda: downloads.started == [0, 1])
+    downloads.finish(0)
+    assert await reader == 0
+    await ended(*(slot.task for slot in queue._queue))
 
 
 async def test_flow_control_clears_the_queue() -> None:

@@ -88,6 +88,7 @@ class Settings(TypedDict, total=False):
     path_style: bool
     sse: str
     sse_kms_key_id: str
+    mend_rebalances: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class Config:
         path_style: ``host/bucket/key`` instead of ``bucket.host/key``.
         sse: Server-side encryption, ``"AES256"`` or ``"aws:kms"``. Default: the bucket's.
         sse_kms_key_id: KMS key for ``sse="aws:kms"``. Default: the bucket's.
+        mend_rebalances: Work around what Faust loses there, see ``docs/reliability.md``.
     """
 
     url: str
@@ -190,6 +192,7 @@ class Config:
     path_style: bool = False
     sse: str | None = None
     sse_kms_key_id: str | None = None
+    mend_rebalances: bool = True
 
     home: Prefix = field(init=False, repr=False)
     keys: KeyTemplate = field(init=False, repr=False)

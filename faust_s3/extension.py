@@ -24,6 +24,7 @@ from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.internals import extension_class, record_room, set_extension_class
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
+from faust_s3.rebalance import steady
 from faust_s3.stores.base import Store
 from faust_s3.tables import let_go, offloading_table, recover_ahead
 from faust_s3.topic import OffloadingTopic, offloading_class
@@ -356,7 +357,12 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         (revoked,) = args
-        await let_go(self._hub, revoked)
+        hub = self._hub
+        if hub.steady is None and hub.default_owner.pipeline.config.mend_rebalances:
+            hub.steady = steady(hub.app, hub.app.consumer)
+        if hub.steady is not None:
+            await hub.steady.let_go(revoked)
+        await let_go(hub, revoked)
 
     async def on_before_shutdown(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any

@@ -19,6 +19,7 @@ from faust_s3.internals import commit_twice, consumer_of, first_in_process
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
 from faust_s3.prefetch import Hold, PrefetchQueue
+from faust_s3.rebalance import SteadyRebalances
 from faust_s3.retry import Patience
 from faust_s3.window import Ticket, Window
 
@@ -81,6 +82,7 @@ class Hub:
         under_way: What was sent in the background and Kafka has not yet.
         hold: On the streams of an app whose tables change faster than the store takes it.
         holds_streams: Whether the app has such tables.
+        steady: What rebalances are mended by, if they are.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -97,6 +99,7 @@ class Hub:
         self.under_way: set[FutureMessage] = set()
         self.hold = Hold()
         self.holds_streams = False
+        self.steady: SteadyRebalances | None = None
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0

@@ -199,6 +199,9 @@ async def wait_for_metadata(app: AppT, topic: str) -> None:
 #: What we rely on inside Faust, and for what. A test compares each with what stands in the
 #: versions that we know, so that a change in Faust is noticed here and not by a user.
 RELIED_ON: Final[Mapping[str, str]] = {
+    "aiokafka.consumer.fetcher:Fetcher.fetched_records": (
+        "no partitions mean all of them; it awaits the assignment"
+    ),
     "faust.agents.agent:Agent._execute_actor": "an agent is the current one in its own task",
     "faust.agents.agent:Agent._reply": (
         "replies are sent by the agent's own task, as ReqRepResponse, to a topic made by name"
@@ -213,6 +216,9 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "the conductor also fills the queue of the topic that is cloned to be read"
     ),
     "faust.app._attached:Attachments.put": "it makes the promise and puts it into _pending",
+    "faust.app.base:App._on_partitions_revoked": (
+        "it stops the flow only if there is an assignment; it sends the signal last"
+    ),
     "faust.app.base:App.consumer": "it is made when first asked for",
     "faust.channels:Channel._send_now": (
         "a message that is sent goes through as_future_message and publish_message"
@@ -247,7 +253,20 @@ RELIED_ON: Final[Mapping[str, str]] = {
     "faust.tables.manager:TableManager.changelog_queue": (
         "it is made when first asked for, and kept in _changelog_queue"
     ),
+    "faust.tables.manager:TableManager.on_partitions_revoked": (
+        "it leads to the recovery's, at once"
+    ),
+    "faust.tables.manager:TableManager.on_rebalance": "it leads to the recovery's",
+    "faust.tables.recovery:Recovery._resume_streams": (
+        "it opens partitions, seeks, clears queues, resumes the flow"
+    ),
     "faust.tables.recovery:Recovery.flush_buffers": "it applies what was recovered so far",
+    "faust.tables.recovery:Recovery.on_rebalance": (
+        "it sets signal_recovery_start, unless there is a newer assignment"
+    ),
+    "faust.tables.recovery:Recovery.on_recovery_completed": (
+        "it opens partitions, seeks, clears queues, resumes the flow"
+    ),
     "faust.topics:Topic.__init__": "it takes its settings as keywords",
     "faust.topics:Topic._clone_args": "a clone is made from these arguments",
     "faust.topics:Topic._compile_decode": (
@@ -271,12 +290,22 @@ RELIED_ON: Final[Mapping[str, str]] = {
     "faust.transport.consumer:Consumer._new_offset": (
         "it takes what is committed out of _acked, and passes by a single offset that is not there"
     ),
+    "faust.transport.consumer:Consumer._wait_next_records": (
+        "it waits for the flow before it fetches"
+    ),
     "faust.transport.consumer:Consumer.commit_and_end_transactions": (
         "it is the last commit before a rebalance and at the end"
+    ),
+    "faust.transport.consumer:Consumer.getmany": (
+        "it seeks when the flow is not active after a fetch"
+    ),
+    "faust.transport.consumer:Consumer.on_buffer_drop": (
+        "it opens a partition that is in _buffered_partitions"
     ),
     "faust.transport.consumer:Consumer.on_partitions_revoked": (
         "it forgets what is acknowledged before streams are waited for"
     ),
+    "faust.transport.consumer:Consumer.resume_partitions": "it opens partitions of the assignment",
     "faust.transport.consumer:Consumer.wait_empty": (
         "a rebalance and the end wait for every event that is being processed"
     ),
@@ -284,6 +313,9 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "what is acknowledged is in _acked until it is committed"
     ),
     "faust.transport.consumer:Consumer.commit": "it only waits if another commit is under way",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": (
+        "it passes on the partitions that are wanted"
+    ),
     "faust.transport.drivers.aiokafka:Producer.flush": "app.stop, commits and users call it",
     "faust.transport.drivers.aiokafka:Producer.key_partition": (
         "it needs the topic's metadata and does not ask for them"

@@ -55,14 +55,15 @@ class Process:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_for(self, text: str, timeout: float = 60) -> None:
-        """Wait until the process has printed ``text``."""
+    def wait_for(self, text: str, timeout: float = 60, *, times: int = 1) -> None:
+        """Wait until the process has printed ``text`` so many times."""
         with self._changed:
             found = self._changed.wait_for(
-                lambda: text in self.output or self._lines[-1:] == [""], timeout
+                lambda: self.output.count(text) >= times or self._lines[-1:] == [""], timeout
             )
         assert found, f"no {text!r} within {timeout} s:\n{self.output[-6000:]}"
-        assert text in self.output, f"ended before {text!r}:\n{self.output[-6000:]}"
+        printed = self.output.count(text) >= times
+        assert printed, f"ended before {text!r}:\n{self.output[-6000:]}"
 
     def wait(self, timeout: float = 60) -> int:
         """Wait until the process ends, and return its exit code."""

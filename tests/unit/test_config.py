@@ -46,6 +46,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "path_style": ("yes", True),
     "sse": ("AES256", "AES256"),
     "sse_kms_key_id": ("alias/photos", "alias/photos"),
+    "mend_rebalances": ("off", False),
 }
 
 

@@ -22,6 +22,7 @@ LAYERS = [
     {"blocking", "payload"},
     {
         "internals",
+        "rebalance",
         "commits",
         "codec",
         "prefetch",

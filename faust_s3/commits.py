@@ -82,10 +82,9 @@ class Commits:
         """Commit nothing any more."""
         self._closed = True
 
-    def under_way(self, partitions: Iterable[TP] | None = None) -> set[asyncio.Future[None]]:
-        """Return what events of some partitions, or of all, are held for and has not failed."""
-        tps = list(self._held) if partitions is None else partitions
-        return {arrived for tp in tps for arrived in self._held[tp] if not arrived.done()}
+    def under_way(self) -> set[asyncio.Future[None]]:
+        """Return what events are held for and has neither arrived nor failed."""
+        return {arrived for held in self._held.values() for arrived in held if not arrived.done()}
 
     def forget(self, partitions: Iterable[TP]) -> None:
         """Drop all that concerns partitions that were revoked.

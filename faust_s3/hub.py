@@ -18,6 +18,7 @@ from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.internals import CommitGate, commit_twice, consumer_of, in_order
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
+from faust_s3.policy import OnBadClaim
 from faust_s3.prefetch import Hold, PrefetchQueue
 from faust_s3.retry import Patience
 
@@ -54,13 +55,13 @@ class Policy:
     Attributes:
         prefetch: Downloads ahead of the stream.
         prefetch_bytes: Their bytes.
-        on_bad_claim: ``"raise"`` or ``"skip"``.
+        on_bad_claim: What becomes of a record whose claim can never be redeemed.
         lazy: Values are handles.
     """
 
     prefetch: int
     prefetch_bytes: int
-    on_bad_claim: str
+    on_bad_claim: OnBadClaim
     lazy: bool = False
 
 
@@ -78,6 +79,7 @@ class Hub:
         hold: On the streams of an app whose tables change faster than the store takes it.
         holds_streams: Whether the app has such tables.
         batches: The same, of agents that take many events at once.
+        declared: Topics for dead letters that are there.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -89,6 +91,7 @@ class Hub:
         self.changes: set[FutureMessage] = set()
         self.soon: set[FutureMessage] = set()
         self.batches: set[FutureMessage] = set()
+        self.declared: set[str] = set()
         self.hold = Hold()
         self.holds_streams = False
         self._lines: dict[str, Line] = {}
@@ -174,6 +177,8 @@ class Hub:
 
         Faust would commit past what is still being processed, see :func:`in_order`.
         """
+        if message.generation_id != self.app.consumer_generation_id:
+            return  # its partition was revoked: it will be delivered again
         if self._turn_has_come(message):
             message.ack(self.app.consumer)
         else:
@@ -246,7 +251,7 @@ class Hub:
         self.gate.refuse(message.tp, message.offset, exc)
         await self.crash(exc)
 
-    async def not_loaded(self, tp: TP, offset: int, exc: S3Error) -> None:
+    async def not_loaded(self, tp: TP, offset: int, exc: BaseException) -> None:
         """See to it that a record is delivered again whose payload an agent could not load."""
         logger.error(
             "the payload of %s offset %s was not loaded, so the worker stops and does not "

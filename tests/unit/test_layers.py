@@ -16,7 +16,7 @@ PACKAGE = Path(faust_s3.__file__).parent
 
 #: From left to right; each may import from those left of it and from its own.
 LAYERS = [
-    {"exceptions", "claim", "keys", "config", "retry", "sharing", "order"},
+    {"exceptions", "claim", "keys", "policy", "config", "retry", "sharing", "order"},
     {"stores"},
     {"pipeline", "upload"},
     {"blocking", "payload"},
@@ -25,6 +25,10 @@ LAYERS = [
         "codec",
         "prefetch",
         "hub",
+        "letters",
+        "disposal",
+        "connection",
+        "replay",
         "event",
         "sending",
         "receiving",
@@ -33,6 +37,7 @@ LAYERS = [
         "agent",
     },
     {"extension", "__init__"},
+    {"cli", "fixup"},
     {"testing"},
     {"local"},
 ]

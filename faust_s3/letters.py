@@ -212,7 +212,7 @@ async def whole(letter: Letter, load: Load) -> Letter:
 
 
 def receipt(offset: int) -> Headers:
-    """Return the headers, with no key and no value, that say that a letter was replayed.
+    """Return the headers, of a record with nothing else, that say that a letter was replayed.
 
     Args:
         offset: Of the letter, in the partition in which the receipt lies.

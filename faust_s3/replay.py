@@ -157,7 +157,7 @@ class DeadLetters:
             letter.topic, letter.key, letter.value, letter.partition, timestamp, [*letter.headers]
         )
         await producer.send_and_wait(
-            place.topic, None, None, place.partition, None, [*receipt(offset)]
+            place.topic, None, b"", place.partition, None, [*receipt(offset)]
         )
 
     async def _load(self, claim: bytes) -> bytes:

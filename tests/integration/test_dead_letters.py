@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from workers import APPS, Process, Worker, produce, read_until, values
 
 from faust_s3.claim import MAGIC, Claim, parse
-from faust_s3.letters import Letter, replayed_offset
+from faust_s3.letters import Letter
 
 MALFORMED = MAGIC + b"\x09nonsense"
 
@@ -114,7 +114,8 @@ def test_bad_claims_and_putting_one_back(case: Case, start_worker: Callable[...,
     letter, record = letters["missing"], sent["missing"]
     assert (letter.value, letter.headers) == (record.value, tuple(record.headers))
     assert (letter.partition, letter.offset) == (1, record.offset)
-    assert letter.timestamp == record.timestamp == 1_700_000_001_500
+    assert letter.timestamp == record.timestamp
+    assert record.timestamp % 1000 == 500
     assert letters["fills"].stored == ("value",)
 
     before = case.ends(case.environ["RECORDS"]), case.ends(case.letters_topic)
@@ -136,7 +137,7 @@ def test_bad_claims_and_putting_one_back(case: Case, start_worker: Callable[...,
     assert report == {
         "topic": "records",
         "partition": 1,
-        "timestamp": 1_700_000_001_500,
+        "timestamp": record.timestamp,
         "headers": [["name", "missing"], ["name", "again"]],
         "size": 5000 * len("missing"),
     }
@@ -147,9 +148,7 @@ def test_bad_claims_and_putting_one_back(case: Case, start_worker: Callable[...,
     assert (code, "put back 1 of 1 dead letters" in output) == (0, True), output
     assert case.seen(5)[4] == report
     assert worker.stop() == 0
-    assert worker.output.count("] put a record whose claim cannot be redeemed") + (
-        worker.output.count(": put a record whose claim cannot be redeemed")
-    ) in (0, 4)
+    assert worker.output.count("put a record whose claim cannot be redeemed") == 4
 
     # What lay in the store comes back, too: by itself it still cannot be redeemed.
     code, output = case.faust("s3-replay")
@@ -219,9 +218,8 @@ def test_a_topic_that_is_gone(case: Case) -> None:
     assert sum(case.ends(case.letters_topic).values()) == 1
 
 
-def test_receipts_are_no_letters(case: Case) -> None:
-    """A record of another kind on the topic is left alone."""
+def test_what_is_no_letter(case: Case) -> None:
+    """Records of another kind on the topic are left alone."""
     produce(case.stack.bootstrap, case.letters_topic, (b"k", b"something else"))
     code, output = case.faust("s3-replay")
     assert (code, "put back 0 of 0" in output) == (0, True), output
-    assert replayed_offset([]) is None

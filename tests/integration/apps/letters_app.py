@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from typing import Any
 
 import faust
@@ -61,12 +62,14 @@ async def other(stream: Any) -> None:
 
 async def produce() -> None:
     """Send what the arguments name: one record each, to partition 1, of 5000 bytes."""
+    # Not older than the topic's retention: Kafka deletes such records half a minute later.
+    began = int(time.time()) - 3600
     for number, name in enumerate(sys.argv[2:]):
         await records.send(
             key=name.encode(),
             value=name.encode() * 5000,
             partition=1,
-            timestamp=1_700_000_000.5 + number,
+            timestamp=began + number + 0.5,
             headers=[("name", name.encode()), ("name", b"again")],
         )
     await app.producer.flush()

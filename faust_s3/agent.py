@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from faust.types import TP, AgentT, TopicT
 
+from faust_s3.disposal import disposed_of
 from faust_s3.exceptions import ConfigError, PermanentError, S3Error
 from faust_s3.hub import Policy
+from faust_s3.payload import record_of
 from faust_s3.topic import OffloadingTopic
 
 __all__ = ["with_policy"]
-
-logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,9 +82,10 @@ async def _applying_policy(channel: OffloadingTopic) -> AsyncIterator[None]:
     except S3Error as exc:
         if exc.topic is None or exc.partition is None or exc.offset is None:
             raise  # not of a record
-        if isinstance(exc, PermanentError) and channel.policy.on_bad_claim == "skip":
-            # Faust logs the traceback.
-            logger.error("skipped a record whose claim cannot be redeemed: %s", exc)  # noqa: TRY400
-        else:
-            await channel.hub.not_loaded(TP(exc.topic, exc.partition), exc.offset, exc)
+        failure: BaseException | None = exc
+        if isinstance(exc, PermanentError) and (record := record_of(exc)) is not None:
+            policy = channel.policy.on_bad_claim
+            failure = await disposed_of(channel.hub, policy, record, exc)
+        if failure is not None:
+            await channel.hub.not_loaded(TP(exc.topic, exc.partition), exc.offset, failure)
         raise

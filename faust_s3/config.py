@@ -20,6 +20,7 @@ from typing import Any, Final, TypedDict, get_type_hints
 
 from faust_s3.exceptions import ClaimError, ConfigError
 from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate, check_path
+from faust_s3.policy import OnBadClaim, check_on_bad_claim
 
 __all__ = ["ENV_PREFIX", "Config", "Prefix", "Settings", "load_config"]
 
@@ -58,7 +59,6 @@ DEFAULT_REQUEST_TIMEOUT: Final = 60.0
 DEFAULT_RETRY_BASE: Final = 0.1
 DEFAULT_RETRY_CAP: Final = 5.0
 
-_ON_BAD_CLAIM: Final = ("raise", "skip")
 _SSE: Final = ("AES256", "aws:kms")
 
 
@@ -69,7 +69,8 @@ class Settings(TypedDict, total=False):
     key_template: str
     allow: tuple[str, ...] | list[str] | str
     max_payload: int | str
-    on_bad_claim: str
+    on_bad_claim: OnBadClaim
+    dead_letter_topic: str
     prefetch: int
     prefetch_bytes: int | str
     send_window: int
@@ -146,7 +147,11 @@ class Config:
         max_payload: The most bytes of a payload, sent or received.
         on_bad_claim: What becomes of a record whose claim can never be redeemed:
             ``"raise"`` crashes the worker with its offset uncommitted, ``"skip"`` logs
-            and acknowledges it.
+            and acknowledges it, ``"dead_letter"`` puts it on a topic and acknowledges it;
+            or a function that decides, see ``docs/dead-letters.md``.
+        dead_letter_topic: Topic for dead letters. Default: ``<app id>-dead-letters``, since
+            whoever may write the topics that Faust names after the app may then write this
+            one, and two apps do not replay each other's.
         prefetch: Downloads that may run ahead of a stream.
         prefetch_bytes: Bytes of payload that may run ahead of a stream.
         send_window: Messages that agents may have under way before sending another one waits.
@@ -173,7 +178,8 @@ class Config:
     key_template: str = DEFAULT_TEMPLATE
     allow: tuple[str, ...] = ()
     max_payload: int = DEFAULT_MAX_PAYLOAD
-    on_bad_claim: str = "raise"
+    on_bad_claim: OnBadClaim = "raise"
+    dead_letter_topic: str | None = None
     prefetch: int = DEFAULT_PREFETCH
     prefetch_bytes: int = DEFAULT_PREFETCH_BYTES
     send_window: int = DEFAULT_SEND_WINDOW
@@ -221,6 +227,12 @@ class Config:
                 value = getattr(self, setting.name)
                 self._require(setting.name, 0 < value < float("inf"), "must be positive seconds")
         check_on_bad_claim(self.on_bad_claim)
+        topic = self.dead_letter_topic
+        self._require(
+            "dead_letter_topic",
+            topic is None or bool(re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}", topic)),
+            "must have 1 to 249 letters, digits, '.', '-' and '_', as Kafka's topics",
+        )
         self._require(
             "max_payload", self.max_payload >= self.threshold, "must not be below threshold"
         )
@@ -256,12 +268,6 @@ class Config:
         if directions or not any(prefix.holds(bucket, key) for prefix in self.trusted):
             allowed = ", ".join(map(str, self.trusted))
             raise ClaimError(f"the claim names a place outside {allowed}", bucket=bucket, key=key)
-
-
-def check_on_bad_claim(value: str) -> None:
-    """Raise ``ConfigError`` unless ``value`` is a policy for claims beyond redemption."""
-    if value not in _ON_BAD_CLAIM:
-        raise ConfigError(f"on_bad_claim {value!r} must be one of {', '.join(_ON_BAD_CLAIM)}")
 
 
 def load_config(
@@ -390,6 +396,7 @@ _BY_TYPE: Final[Mapping[Any, Callable[[Any], Any]]] = {
     str: _to_str,
     str | None: _to_str_or_none,
     tuple[str, ...]: _to_urls,
+    OnBadClaim: lambda value: value,  # text from everywhere, a function only from the code
 }
 
 _CONVERTERS: Final = {

@@ -17,13 +17,14 @@ from faust_s3.agent import with_policy
 from faust_s3.blocking import BlockingPipeline
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
 from faust_s3.commits import STOPPED
-from faust_s3.config import ENV_PREFIX, Config, check_on_bad_claim, load_config
+from faust_s3.config import ENV_PREFIX, Config, load_config
 from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
 from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.internals import extension_class, record_room, set_extension_class
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
+from faust_s3.policy import OnBadClaim, check_on_bad_claim
 from faust_s3.rebalance import steady
 from faust_s3.stores.base import Store
 from faust_s3.tables import let_go, offloading_table, recover_ahead
@@ -166,7 +167,7 @@ class S3(Service, CodecOwner):
         *,
         prefetch: int | None = None,
         prefetch_bytes: int | None = None,
-        on_bad_claim: str | None = None,
+        on_bad_claim: OnBadClaim | None = None,
         lazy: bool = False,
     ) -> Callable[[F], F]: ...
 
@@ -176,7 +177,7 @@ class S3(Service, CodecOwner):
         *,
         prefetch: int | None = None,
         prefetch_bytes: int | None = None,
-        on_bad_claim: str | None = None,
+        on_bad_claim: OnBadClaim | None = None,
         lazy: bool = False,
     ) -> Any:
         """Set how one agent reads; stands below ``@app.agent``.
@@ -185,7 +186,7 @@ class S3(Service, CodecOwner):
             fun: The agent function, when used without parentheses.
             prefetch: Downloads that may run ahead of this agent.
             prefetch_bytes: Their bytes.
-            on_bad_claim: ``"raise"`` or ``"skip"``.
+            on_bad_claim: ``"raise"``, ``"skip"``, ``"dead_letter"``, or a function.
             lazy: Values are handles, of type :class:`~faust_s3.Payload`, that the agent
                 loads by itself; nothing is downloaded before.
 

@@ -18,6 +18,7 @@ from faust_s3.exceptions import ConfigError, StoreUnavailable
 from faust_s3.internals import commit_twice, consumer_of, first_in_process
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
+from faust_s3.policy import OnBadClaim
 from faust_s3.prefetch import Hold, PrefetchQueue
 from faust_s3.rebalance import SteadyRebalances
 from faust_s3.retry import Patience
@@ -58,13 +59,13 @@ class Policy:
     Attributes:
         prefetch: Downloads ahead of the stream.
         prefetch_bytes: Their bytes.
-        on_bad_claim: ``"raise"`` or ``"skip"``.
+        on_bad_claim: What becomes of a record whose claim can never be redeemed.
         lazy: Values are handles.
     """
 
     prefetch: int
     prefetch_bytes: int
-    on_bad_claim: str
+    on_bad_claim: OnBadClaim
     lazy: bool = False
 
 
@@ -83,6 +84,7 @@ class Hub:
         hold: On the streams of an app whose tables change faster than the store takes it.
         holds_streams: Whether the app has such tables.
         steady: What rebalances are mended by, if they are.
+        declared: Topics for dead letters that are there.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -97,6 +99,7 @@ class Hub:
         self.changelogs: PrefetchQueue | None = None
         self.changes: set[FutureMessage] = set()
         self.under_way: set[FutureMessage] = set()
+        self.declared: set[str] = set()
         self.hold = Hold()
         self.holds_streams = False
         self.steady: SteadyRebalances | None = None
@@ -202,8 +205,9 @@ class Hub:
         return [] if consumer is None else list(first_in_process(consumer).items())
 
     def ack(self, message: Message) -> None:
-        """Acknowledge a message that no agent gets."""
-        message.ack(self.app.consumer)
+        """Acknowledge a message that no agent gets, unless it will be delivered again."""
+        if message.generation_id == self.app.consumer_generation_id:
+            message.ack(self.app.consumer)
 
     async def not_sent(self, events: Sequence[tuple[TP, int]], exc: BaseException) -> None:
         """See to it that the events are delivered again for which a message was not sent.

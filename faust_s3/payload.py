@@ -7,6 +7,7 @@ from contextlib import aclosing, contextmanager
 from copy import copy
 from hashlib import sha256
 from typing import Any, Generic, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 from faust.types import Message
 
@@ -15,9 +16,12 @@ from faust_s3.exceptions import S3Error
 from faust_s3.pipeline import Pipeline
 from faust_s3.retry import Patience
 
-__all__ = ["Payload"]
+__all__ = ["Payload", "record_of"]
 
 T = TypeVar("T")
+
+#: The records whose payloads could not be loaded, for as long as somebody has the error.
+_records: WeakKeyDictionary[S3Error, Message] = WeakKeyDictionary()
 
 
 class Payload(Generic[T]):
@@ -143,9 +147,11 @@ class Payload(Generic[T]):
             if (record := self._record) is None:
                 raise
             # A copy, because loads of one object by several records share the error.
-            raise copy(exc).at(
+            told = copy(exc).at(
                 topic=record.topic, partition=record.partition, offset=record.offset
-            ) from exc
+            )
+            _records[told] = record
+            raise told from exc
 
     def _refuse(self, *args: Any) -> NoReturn:
         raise TypeError(
@@ -154,3 +160,8 @@ class Payload(Generic[T]):
         )
 
     __json__ = __reduce__ = __reduce_ex__ = _refuse
+
+
+def record_of(exc: S3Error) -> Message | None:
+    """Return the record whose payload could not be loaded, if that was the error."""
+    return _records.get(exc)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Callable
 from functools import partial
 from time import time
@@ -16,6 +15,7 @@ from faust.types import EventT, Message
 
 from faust_s3.claim import Claim, Envelope, is_envelope
 from faust_s3.codec import within_topic
+from faust_s3.disposal import disposed_of
 from faust_s3.exceptions import PermanentError
 from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.payload import Payload
@@ -23,8 +23,6 @@ from faust_s3.pipeline import Pipeline, reader_of
 from faust_s3.prefetch import Pending, PrefetchQueue
 
 __all__ = ["Receiver"]
-
-logger = logging.getLogger(__name__)
 
 
 class Receiver:
@@ -196,10 +194,12 @@ class Receiver:
             return
         if isinstance(exc, PermanentError):
             exc.at(topic=message.topic, partition=message.partition, offset=message.offset)
-            if self.policy().on_bad_claim == "skip" and not self._recovers:
-                logger.error("skipped a record whose claim cannot be redeemed: %s", exc)
-                self.hub.ack(message)
-                return
+            if not self._recovers:  # a table is not to be wrong in silence
+                failure = await disposed_of(self.hub, self.policy().on_bad_claim, message, exc)
+                if failure is None:
+                    self.hub.ack(message)
+                    return
+                exc = failure
         await self.hub.crash(exc)
         # The stream must not go on to the next event: Faust would commit past this one.
         await asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,12 @@ def values(records: list[ConsumerRecord]) -> list[Any]:
     return [json.loads(record.value) for record in records]
 
 
-def produce(bootstrap: str, topic: str, *pairs: tuple[bytes | None, bytes | None]) -> None:
+def produce(
+    bootstrap: str,
+    topic: str,
+    *pairs: tuple[bytes | None, bytes | None],
+    headers: Sequence[tuple[str, bytes]] = (),
+) -> None:
     """Send keys and values with a plain client."""
 
     async def send() -> None:
@@ -163,7 +168,7 @@ def produce(bootstrap: str, topic: str, *pairs: tuple[bytes | None, bytes | None
         await producer.start()
         try:
             for key, value in pairs:
-                await producer.send_and_wait(topic, value, key=key)
+                await producer.send_and_wait(topic, value, key=key, headers=list(headers))
         finally:
             await producer.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import faust
 from faust.serializers import codecs
-from faust.types import StreamT
+from faust.types import Message, StreamT
 from typing_extensions import assert_type
 
 import faust_s3
@@ -31,6 +31,7 @@ from faust_s3 import (
 )
 from faust_s3.claim import Claim
 from faust_s3.codec import BoundCodec
+from faust_s3.policy import Verdict
 from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store, Upload
 
 assert_type(faust_s3.__version__, str)
@@ -63,6 +64,7 @@ def making() -> None:
         allow=["s3://other"],
         max_payload="1GiB",
         on_bad_claim="skip",
+        dead_letter_topic="lost",
         prefetch=8,
         prefetch_bytes="64MiB",
         cache_bytes="16MiB",
@@ -154,6 +156,28 @@ keeps(s3.rehydrate(prefetch=8)(yielding))
 keeps(s3.rehydrate(prefetch=8, prefetch_bytes=1024, on_bad_claim="skip")(yielding))
 keeps(s3.rehydrate(bare))  # type: ignore[arg-type] # it is still what it was
 keeps(s3.rehydrate(prefetch=8)(bare))  # type: ignore[arg-type]
+
+
+def judge(message: Message, error: PermanentError) -> Verdict:
+    assert_type(error.bucket, str | None)
+    return "skip" if message.key is None else "dead_letter"
+
+
+async def judge_later(message: Message, error: PermanentError) -> Verdict:
+    return judge(message, error)
+
+
+def forgets(message: Message, error: PermanentError) -> None:
+    """Return nothing."""
+
+
+keeps(s3.rehydrate(on_bad_claim="dead_letter")(yielding))
+keeps(s3.rehydrate(on_bad_claim=judge)(yielding))
+keeps(s3.rehydrate(on_bad_claim=judge_later)(yielding))
+S3(app, on_bad_claim=judge, dead_letter_topic="lost")
+Config(url="s3://bucket", on_bad_claim=judge_later)
+s3.rehydrate(on_bad_claim="ignore")  # type: ignore[call-overload] # no policy
+s3.rehydrate(on_bad_claim=forgets)  # type: ignore[arg-type] # it has to say what
 s3.rehydrate(1)  # type: ignore[call-overload] # no function
 s3.rehydrate(prefetch="8")  # type: ignore[call-overload] # no number
 

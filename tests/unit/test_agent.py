@@ -306,7 +306,10 @@ async def test_a_topic_that_does_not_offload() -> None:
         ({"prefetch": 0}, "prefetch 0 must be at least 1"),
         ({"prefetch": -1}, "prefetch -1 must be at least 1"),
         ({"prefetch_bytes": 0}, "prefetch_bytes 0 must be at least 1"),
-        ({"on_bad_claim": "ignore"}, "on_bad_claim 'ignore' must be one of raise, skip"),
+        (
+            {"on_bad_claim": "ignore"},
+            "on_bad_claim 'ignore' must be one of raise, skip, dead_letter, or a function",
+        ),
     ],
 )
 def test_bad_values(arguments: dict[str, Any], sentence: str) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from faust_s3.config import Config, Prefix, Settings, load_config
 from faust_s3.exceptions import ClaimError, ConfigError
+from faust_s3.policy import OnBadClaim
 
 URL = "s3://my-bucket/photos"
 
@@ -28,6 +29,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "allow": ("s3://a, s3://b/c", ("s3://a", "s3://b/c")),
     "max_payload": ("2GiB", 2 * 1024**3),
     "on_bad_claim": ("skip", "skip"),
+    "dead_letter_topic": ("photos-dead", "photos-dead"),
     "prefetch": ("7", 7),
     "prefetch_bytes": ("1MB", 10**6),
     "send_window": ("5", 5),
@@ -292,7 +294,21 @@ BAD: list[tuple[str, Any, str]] = [
     ("retry_cap", 0.01, "retry_cap 0.01 must not be below retry_base"),
     ("path_style", "maybe", "path_style 'maybe' must be true or false"),
     ("path_style", 1, "path_style 1 must be true or false"),
-    ("on_bad_claim", "ignore", "on_bad_claim 'ignore' must be one of raise, skip"),
+    (
+        "on_bad_claim",
+        "ignore",
+        "on_bad_claim 'ignore' must be one of raise, skip, dead_letter, or a function",
+    ),
+    *(
+        (
+            "dead_letter_topic",
+            topic,
+            f"dead_letter_topic {topic!r} must have 1 to 249 letters, digits, '.', '-' and '_', "
+            "as Kafka's topics",
+        )
+        for topic in ("", ".", "..", "dead letters", "x" * 250)
+    ),
+    ("dead_letter_topic", 7, "dead_letter_topic 7 must be text"),
     ("sse", "rot13", "sse 'rot13' must be one of AES256, aws:kms"),
     ("sse_kms_key_id", "alias/a", "sse_kms_key_id 'alias/a' needs sse='aws:kms'"),
     ("region", 1, "region 1 must be text"),
@@ -324,6 +340,7 @@ OF_ANOTHER_TYPE: dict[Any, list[Any]] = {
     str: [None, 1, b"text", Path("path"), ["text"]],
     str | None: [True, 1, b"text", Path("path"), ["text"]],
     tuple[str, ...]: [None, 1, b"s3://a", ["s3://a", None], {"s3://a": "s3://b"}],
+    OnBadClaim: [None, 1, b"skip", ["skip"], {"skip"}],
 }
 
 

@@ -9,10 +9,13 @@ from hashlib import sha256
 import faust
 import pytest
 
-from faust_s3.internals import RELIED_ON
+from faust_s3 import connection, internals
+
+RELIED_ON = {**internals.RELIED_ON, **connection.RELIED_ON}
 
 #: Digests of the source of what we rely on, in the versions that we know.
 KNOWN = {
+    "aiokafka.consumer.consumer:AIOKafkaConsumer.topics": {"adb0d6bfca2eb397"},
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": {"be4348896b9b66af"},
     "faust.agents.agent:Agent._execute_actor": {"c750b828d2bda93e"},
     "faust.agents.agent:Agent._reply": {"b82ccd3d66ebd644"},
@@ -66,6 +69,8 @@ KNOWN = {
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": {"39a2c6c79fc1455a"},
     "faust.transport.drivers.aiokafka:Producer.flush": {"36d0cb3615f65b01"},
     "faust.transport.drivers.aiokafka:Producer.key_partition": {"c713c4d7b421ecdf"},
+    "faust.transport.drivers.aiokafka:credentials_to_aiokafka_auth": {"364c9c9c68523c50"},
+    "faust.transport.drivers.aiokafka:server_list": {"5a13d9708b3ced16"},
     "faust.transport.producer:ProducerBuffer._send_pending": {"4a9d5f932b56bc68"},
     "faust.types.settings.base:SettingsRegistry.__getattribute__": {"fd25a90509683514"},
     "faust.types.settings.base:SettingsRegistry.__setattr__": {"fea86851c5eb13e9"},

@@ -16,7 +16,7 @@ PACKAGE = Path(faust_s3.__file__).parent
 
 #: From left to right; each may import from those left of it and from its own.
 LAYERS = [
-    {"exceptions", "claim", "keys", "config", "retry", "sharing", "order", "window"},
+    {"exceptions", "claim", "keys", "policy", "config", "retry", "sharing", "order", "window"},
     {"stores"},
     {"pipeline", "upload"},
     {"blocking", "payload"},
@@ -28,6 +28,10 @@ LAYERS = [
         "prefetch",
         "hub",
         "outgoing",
+        "letters",
+        "disposal",
+        "connection",
+        "replay",
         "sending",
         "receiving",
         "topic",
@@ -36,6 +40,7 @@ LAYERS = [
         "agent",
     },
     {"extension", "__init__"},
+    {"cli", "fixup"},
     {"testing"},
     {"local"},
 ]

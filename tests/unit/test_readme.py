@@ -113,7 +113,7 @@ async def test_first_example(example: Any) -> None:
     await agent.start()
     await settle()
     (channel,) = {actor.stream.channel for actor in agent._actors}
-    assert (channel.policy.prefetch, channel.policy.on_bad_claim) == (32, "skip")
+    assert (channel.policy.prefetch, channel.policy.on_bad_claim) == (32, "dead_letter")
     handle = ConductorCompiler().build(example.app.topics, TP("photos", 0), {channel})
     for offset, value in enumerate((claim, inline)):
         await handle(message(value, offset=offset))

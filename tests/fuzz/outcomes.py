@@ -8,8 +8,6 @@ from collections import Counter
 from hashlib import sha256
 from random import Random
 
-from fuzz.mutations import STORED, mutated
-
 from faust_s3.blocking import BlockingPipeline
 from faust_s3.claim import MAGIC, Claim, Inline, parse
 from faust_s3.codec import BoundCodec, CodecOwner
@@ -23,6 +21,7 @@ from faust_s3.exceptions import (
 )
 from faust_s3.pipeline import Pipeline
 from faust_s3.stores import Location, MemoryStore
+from fuzz.mutations import STORED, mutated
 
 __all__ = ["Readers", "Surprise", "outcomes"]
 

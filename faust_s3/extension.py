@@ -22,6 +22,7 @@ from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
 from faust_s3.hub import Hub, OptIn, Policy
 from faust_s3.internals import extension_class, record_room, set_extension_class
+from faust_s3.membership import stay_while
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
@@ -274,6 +275,11 @@ class S3(Service, CodecOwner):
             + [table.changelog_topic for table in app.tables.values()]
         )
         recover_ahead(app, self._hub)
+
+    @Service.task
+    async def _stay_in_group(self) -> None:
+        if self.app is not None:
+            await stay_while(lambda: self.pipeline.busy, self.app, self)
 
     async def on_stop(self) -> None:
         """Abandon what is still under way, and give back threads and connections."""

@@ -55,6 +55,11 @@ class Pipeline:
         self._outage = Outage(str(config.home))
         self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = WeakKeyDictionary()
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests of this event loop are under way, or wait to be tried again."""
+        return bool(self._here().requests)
+
     def is_large(self, payload: bytes, *, room: int | None = None) -> bool:
         """Tell whether a payload has to go to the store.
 
@@ -281,15 +286,19 @@ class Pipeline:
         return payload
 
     async def _retrying(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
-        slots = self._here().slots
+        here, mine = self._here(), object()
 
         async def attempt() -> T:
-            async with slots:
+            async with here.slots:
                 return await call()
 
-        return await retrying(
-            attempt, backoff=self._backoff, patience=patience, outage=self._outage
-        )
+        here.requests.add(mine)
+        try:
+            return await retrying(
+                attempt, backoff=self._backoff, patience=patience, outage=self._outage
+            )
+        finally:
+            here.requests.discard(mine)
 
     def _here(self) -> _PerLoop:
         loop = asyncio.get_running_loop()
@@ -301,6 +310,7 @@ class Pipeline:
                 slots=asyncio.Semaphore(self.config.concurrency),
                 flights=SingleFlight(),
                 cache=ByteCache(self.config.cache_bytes),
+                requests=set(),
             )
         return here
 
@@ -310,6 +320,7 @@ class _PerLoop:
     slots: asyncio.Semaphore
     flights: SingleFlight[Claim, bytes]
     cache: ByteCache[Claim]
+    requests: set[object]
 
 
 def reader_of(pipelines: Iterable[Pipeline], data: bytes) -> tuple[Pipeline, Claim | bytes]:

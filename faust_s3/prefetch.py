@@ -139,6 +139,20 @@ class PrefetchQueue(ThrowableQueue[Any]):
 
     # -- what the held-back head changes
 
+    def full(self) -> bool:
+        """Tell whether the conductor has to wait: never.
+
+        It would wait for this queue and serve no other one, whose agents may need no store.
+        Faust has stopped to fetch the partition before, and what was fetched already (up to
+        ``consumer_max_fetch_size`` of each partition, claims mostly) is taken.
+        """
+        return False
+
+    def in_pressure_high_state(self, callback: Callable[..., Any]) -> bool:
+        """Tell whether a partition that brings more is not to be fetched, for the time being."""
+        # Faust says so once, and not again when a queue was cleared meanwhile.
+        return super().in_pressure_high_state(callback) or self.qsize() >= self.maxsize > 0
+
     def empty(self) -> bool:
         """Tell whether ``get_nowait`` would have nothing to return."""
         if self._errors:

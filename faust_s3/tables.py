@@ -138,6 +138,13 @@ class ChangelogQueue(PrefetchQueue):
         self._app = app
         self.handed_out = 0
 
+    def full(self) -> bool:
+        """Tell whether the conductor has to wait: in recovery, when agents do not run anyway.
+
+        Faust goes on fetching then, whatever the pressure.
+        """
+        return self._app.in_recovery and self.qsize() >= self.maxsize > 0
+
     async def get(self) -> Any:
         """Return the next change, whole.
 

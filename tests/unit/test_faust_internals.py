@@ -9,14 +9,16 @@ from hashlib import sha256
 import faust
 import pytest
 
-from faust_s3 import connection, internals
+from faust_s3 import connection, internals, membership
 
-RELIED_ON = {**internals.RELIED_ON, **connection.RELIED_ON}
+RELIED_ON = {**internals.RELIED_ON, **connection.RELIED_ON, **membership.RELIED_ON}
 
 #: Digests of the source of what we rely on, in the versions that we know.
 KNOWN = {
     "aiokafka.consumer.consumer:AIOKafkaConsumer.topics": {"adb0d6bfca2eb397"},
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": {"be4348896b9b66af"},
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._heartbeat_routine": {"61d01028952239d0"},
+    "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context": {"ff2a654dca239cfe"},
     "faust.agents.agent:Agent._execute_actor": {"c750b828d2bda93e"},
     "faust.agents.agent:Agent._reply": {"b82ccd3d66ebd644"},
     "faust.agents.agent:Agent.channel_iterator": {"be84cf37710b5f02"},
@@ -63,6 +65,7 @@ KNOWN = {
     "faust.transport.consumer:Consumer.commit_and_end_transactions": {"892377824b11a2ee"},
     "faust.transport.consumer:Consumer.getmany": {"4b168d84882a70d6"},
     "faust.transport.consumer:Consumer.on_buffer_drop": {"4b57e8a418d5ad9c"},
+    "faust.transport.consumer:Consumer.on_buffer_full": {"c8961679e0bcdce5"},
     "faust.transport.consumer:Consumer.on_partitions_revoked": {"d04b7ae72c6fc206"},
     "faust.transport.consumer:Consumer.resume_partitions": {"afe6b7c02a41d63c"},
     "faust.transport.consumer:Consumer.wait_empty": {"e4662fe24f094819"},
@@ -75,6 +78,7 @@ KNOWN = {
     "faust.types.settings.base:SettingsRegistry.__getattribute__": {"fd25a90509683514"},
     "faust.types.settings.base:SettingsRegistry.__setattr__": {"fea86851c5eb13e9"},
     "mode.utils.queues:FlowControlQueue.clear": {"fa9a86f6b097c90f"},
+    "mode.utils.queues:FlowControlQueue.put_nowait_enhanced": {"f1839f43dda3d2cf"},
     "mode.utils.queues:ThrowableQueue.empty": {"737285dcae32c653"},
     "mode.utils.queues:ThrowableQueue.get": {"57490d393d4147ff"},
 }

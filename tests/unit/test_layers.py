@@ -23,6 +23,7 @@ LAYERS = [
     {
         "internals",
         "rebalance",
+        "membership",
         "commits",
         "codec",
         "prefetch",

@@ -503,6 +503,18 @@ async def test_cache_does_not_trust_another_claim() -> None:
         await pipeline.redeem(forged, patience=IMPATIENT)
 
 
+async def test_busy_while_a_request_is_waited_for() -> None:
+    """Under way, or between two tries: that is what keeps a worker in its group."""
+    pipeline = make(FailingStore(1))
+    states = [pipeline.busy]
+
+    async def look(seconds: float) -> None:
+        states.append(pipeline.busy)
+
+    await pipeline.offload(PAYLOAD, topic="uploads", patience=Patience(sleep=look))
+    assert [*states, pipeline.busy] == [False, True, False]
+
+
 async def test_cancelled_reader_gives_its_slot_back() -> None:
     """A download that is cancelled makes room for the next one."""
     inner = MemoryStore()

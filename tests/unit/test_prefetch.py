@@ -308,30 +308,38 @@ async def test_an_error_is_kept_for_the_next_getter() -> None:
     assert await queue.get() == "small"
 
 
-async def test_put_waits_while_the_queue_is_full() -> None:
-    """Events not whole count, and one that leaves lets the next one in."""
+async def test_a_put_never_waits() -> None:
+    """The conductor serves all queues: one whose store is away takes what was fetched."""
     downloads, queue = Downloads(), make_queue(maxsize=1)
-    await queue.put(downloads.pending(0))
-    assert queue.full()
-    putter = asyncio.ensure_future(queue.put("small"))
-    await settle()
-    assert not putter.done()
-    downloads.finish(0)
-    assert await queue.get() == 0
-    await putter
-    assert await queue.get() == "small"
+    for number in range(3):
+        await queue.put(downloads.pending(number))
+    assert not queue.full()
+    for number in range(3):
+        downloads.finish(number)
+        assert await queue.get() == number
 
 
-async def test_disposing_of_an_event_lets_the_next_one_in() -> None:
-    """A place given back by an event that could not be made whole is a place, too."""
-    downloads, queue = Downloads(), make_queue(maxsize=1)
-    queue.put_nowait(downloads.pending(0))
-    putter = asyncio.ensure_future(queue.put("small"))
-    getter = asyncio.ensure_future(queue.get())
-    await settle()
-    downloads.fail(0, ValueError("gone"))
-    assert await getter == "small"
-    await putter
+async def test_an_overfull_queue_stops_whoever_brings_more() -> None:
+    """Faust clears queues without forgetting whom it stopped; they are stopped again."""
+    queue = make_queue(maxsize=5)
+    stopped: list[str] = []
+
+    def drop() -> None:
+        """Not called: nobody takes anything."""
+
+    def put(count: int) -> None:
+        for _ in range(count):
+            queue.put_nowait_enhanced(
+                "small", on_pressure_high=lambda: stopped.append("high"), on_pressure_drop=drop
+            )
+
+    put(5)
+    assert stopped == ["high"]
+    queue.clear()
+    put(5)
+    assert stopped == ["high"]
+    put(1)
+    assert stopped == ["high", "high"]
 
 
 async def test_pressure_is_felt_and_goes() -> None:

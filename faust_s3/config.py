@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -21,14 +20,11 @@ from typing import Any, Final, TypedDict, get_type_hints
 from faust_s3.exceptions import ClaimError, ConfigError
 from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate, check_path
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
+from faust_s3.values import BY_TYPE, GIB, KIB, MIB
 
 __all__ = ["ENV_PREFIX", "Config", "Prefix", "Settings", "load_config"]
 
 ENV_PREFIX: Final = "FAUST_S3_"
-
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-GIB: Final = 1024 * MIB
 
 #: What a claim check costs is a round trip to the store, tens of milliseconds; below this
 #: size Kafka carries a record more cheaply, and four of them still fit one request.
@@ -211,14 +207,8 @@ class Config:
                 object.__setattr__(self, name, convert(value))
             except ValueError as exc:
                 raise ConfigError(f"{name} {value!r} {exc}") from None
-        for name in (
-            "prefetch",
-            "prefetch_bytes",
-            "send_window",
-            "send_window_bytes",
-            "concurrency",
-            "max_payload",
-        ):
+        windows = ("prefetch", "prefetch_bytes", "send_window", "send_window_bytes")
+        for name in (*windows, "concurrency", "max_payload"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("threshold", "cache_bytes"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
@@ -337,65 +327,8 @@ def _load_yaml(path: Path, text: str) -> Any:
         raise ValueError(" ".join(str(exc).split())) from exc
 
 
-_UNITS: Final = {
-    "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": KIB, "MIB": MIB, "GIB": GIB,
-}  # fmt: skip
-
-
-def _to_int(value: Any) -> int:
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
-        if not match or match[2].upper() not in _UNITS:
-            raise ValueError("must be a whole number, or a size such as 256KiB")
-        return int(match[1]) * _UNITS[match[2].upper()]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004 - one kind for callers
-    return value
-
-
-def _to_float(value: Any) -> float:
-    if not isinstance(value, bool):
-        with suppress(TypeError, ValueError, OverflowError):
-            return float(value)
-    raise ValueError("must be a number of seconds")
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "yes": True, "on": True, "1": True,
-             "false": False, "no": False, "off": False, "0": False}  # fmt: skip
-    try:
-        return words[value.lower()]
-    except (AttributeError, KeyError):
-        raise ValueError("must be true or false") from None
-
-
-def _to_str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")  # noqa: TRY004 - one kind for callers
-    return value
-
-
-def _to_str_or_none(value: Any) -> str | None:
-    return None if value is None else _to_str(value)
-
-
-def _to_urls(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(re.findall(r"[^\s,]+", value))
-    if not isinstance(value, (list, tuple)) or not all(isinstance(url, str) for url in value):
-        raise ValueError("must be a list of s3://bucket/prefix")
-    return tuple(value)
-
-
 _BY_TYPE: Final[Mapping[Any, Callable[[Any], Any]]] = {
-    int: _to_int,
-    float: _to_float,
-    bool: _to_bool,
-    str: _to_str,
-    str | None: _to_str_or_none,
-    tuple[str, ...]: _to_urls,
+    **BY_TYPE,
     OnBadClaim: lambda value: value,  # text from everywhere, a function only from the code
 }
 

@@ -16,7 +16,18 @@ PACKAGE = Path(faust_s3.__file__).parent
 
 #: From left to right; each may import from those left of it and from its own.
 LAYERS = [
-    {"exceptions", "claim", "keys", "policy", "config", "retry", "sharing", "order", "window"},
+    {
+        "exceptions",
+        "claim",
+        "keys",
+        "policy",
+        "values",
+        "config",
+        "retry",
+        "sharing",
+        "order",
+        "window",
+    },
     {"stores"},
     {"pipeline", "upload"},
     {"blocking", "payload"},

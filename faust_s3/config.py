@@ -79,6 +79,7 @@ class Settings(TypedDict, total=False):
     request_timeout: float
     retry_base: float
     retry_cap: float
+    check_on_start: bool
     region: str
     profile: str
     endpoint_url: str
@@ -160,6 +161,7 @@ class Config:
         request_timeout: For one request with its body.
         retry_base: Upper bound of the first pause between tries.
         retry_cap: Upper bound of every pause between tries.
+        check_on_start: Whether a worker asks the store for its permissions before it starts.
         region: AWS region. Default: boto3's own.
         profile: Profile in the AWS configuration files; it may assume a role.
         endpoint_url: Another server than AWS.
@@ -188,6 +190,7 @@ class Config:
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     retry_base: float = DEFAULT_RETRY_BASE
     retry_cap: float = DEFAULT_RETRY_CAP
+    check_on_start: bool = True
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None

@@ -6,27 +6,29 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import faust
 from faust.serializers import codecs
-from faust.types import ChannelT, TopicT
+from faust.types import TopicT
 from mode import Service
 
 from faust_s3.agent import with_policy
 from faust_s3.blocking import BlockingPipeline
-from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, find_codec, owners
+from faust_s3.checks import check_threshold, check_topics, declared_topics
+from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, owners
 from faust_s3.commits import STOPPED
 from faust_s3.config import ENV_PREFIX, Config, load_config
 from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
 from faust_s3.hub import Hub, OptIn, Policy
-from faust_s3.internals import extension_class, record_room, set_extension_class
+from faust_s3.internals import extension_class, set_extension_class
 from faust_s3.membership import stay_while
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
 from faust_s3.rebalance import steady
+from faust_s3.startup import check_store, ending, needs_of
 from faust_s3.stores.base import Store
 from faust_s3.tables import let_go, offloading_table, recover_ahead
 from faust_s3.topic import OffloadingTopic, offloading_class
@@ -257,23 +259,17 @@ class S3(Service, CodecOwner):
     # -- life with the app
 
     async def on_start(self) -> None:
-        """Refuse to start an app that would lose records or block its event loop."""
+        """Refuse to start an app that would lose records, or a worker that may not work."""
         app = self.app
         if app is None:
             return
-        conf = app.conf
-        self._hub.check_producer()
-        if record_room(conf.producer_max_request_size, None, None) < self.config.threshold:
-            raise ConfigError(
-                f"threshold {self.config.threshold} leaves records that are neither large "
-                "enough for S3 nor small enough for Kafka: it must be below "
-                f"producer_max_request_size {conf.producer_max_request_size} less "
-                f"{-record_room(0, None, None)} bytes"
-            )
-        _check_topics(
-            [agent.channel for agent in app.agents.values()]
-            + [table.changelog_topic for table in app.tables.values()]
-        )
+        with ending(app):
+            self._hub.check_producer()
+            check_threshold(app, self.config)
+            check_topics(declared_topics(app))
+            if app.in_worker and self.config.check_on_start:
+                # The end of the worker ends the wait for a store that is away.
+                await app.wait(check_store(self.store, self.config, needs_of(app, self)))
         recover_ahead(app, self._hub)
 
     @Service.task
@@ -357,7 +353,7 @@ class _Receivers:
     async def on_partitions_assigned(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
-        _check_topics(list(self._hub.app.topics))
+        check_topics(list(self._hub.app.topics))
         self._hub.commits.guard(self._hub.app.consumer)
 
     async def on_partitions_revoked(
@@ -375,30 +371,3 @@ class _Receivers:
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
         await self._hub.drain(STOPPED)
-
-
-def _check_topics(channels: list[ChannelT[Any]]) -> None:
-    opted: dict[str, bool] = {}
-    for topic in channels:
-        if not isinstance(topic, TopicT):
-            continue
-        aware = isinstance(topic, OffloadingTopic)
-        if not aware and _names_codec(topic):
-            raise ConfigError(
-                f"topic {topic!s} names an S3 codec but was made before S3(app): "
-                "make S3(app) first, or use s3.offload(topic)"
-            )
-        reads = aware and bool(cast(OffloadingTopic, topic).opt_in)
-        for name in topic.topics:
-            if opted.setdefault(name, reads) is not reads:
-                raise ConfigError(
-                    f"topic {name!r} is read both with and without offloading; "
-                    "all its readers in one app must name the codec, or none"
-                )
-
-
-def _names_codec(topic: Any) -> bool:
-    return any(
-        find_codec(serializer) is not None
-        for serializer in (topic.key_serializer, topic.value_serializer)
-    )

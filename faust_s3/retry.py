@@ -67,8 +67,9 @@ FOREVER = Patience()
 class Outage:
     """Tells the log that the store is away, now and then instead of at every try."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, meanwhile: str = "records wait, nothing is lost") -> None:
         self._store = store
+        self._meanwhile = meanwhile
         self._since: float | None = None
         self._logged = 0.0
 
@@ -82,10 +83,11 @@ class Outage:
             return
         self._logged = now
         logger.warning(
-            "%s is unavailable for %.0f s now: %s; records wait, nothing is lost",
+            "%s is unavailable for %.0f s now: %s; %s",
             self._store,
             now - self._since,
             exc,
+            self._meanwhile,
         )
 
     def succeeded(self) -> None:

@@ -29,7 +29,8 @@ def test_an_outage_holds_records_back(
         environ = {**environ, **elsewhere}
         assert produce(environ, tmp_path, 30).wait() == 0
         server.kill()
-        worker = start_worker("mixed", **elsewhere).ready()
+        # It was a worker before the outage; a new one would wait for the store.
+        worker = start_worker("mixed", **elsewhere, FAUST_S3_CHECK_ON_START="no").ready()
         worker.wait_for("is unavailable")
         sender = produce(environ, tmp_path, 5)
         sender.wait_for("is unavailable")

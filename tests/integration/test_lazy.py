@@ -154,7 +154,7 @@ def test_a_worker_stops_while_a_handle_waits_for_the_store(
             if record.value and isinstance(parse(record.value), Claim)
         )
         server.kill()
-        worker = start_worker("lazy_app", **elsewhere).ready()
+        worker = start_worker("lazy_app", **elsewhere, FAUST_S3_CHECK_ON_START="no").ready()
         worker.wait_for("is unavailable")
         worker.stop(60)
         assert (committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"]) or 0) <= first

@@ -334,7 +334,7 @@ def test_recovery_waits_for_the_store(stack: Any, environ: dict[str, str], start
         tables.report()
         assert worker.stop() == 0
         server.kill()
-        worker = start("memory://", "second", **elsewhere)
+        worker = start("memory://", "second", **elsewhere, FAUST_S3_CHECK_ON_START="no")
         worker.wait_for("is unavailable", 90)
         server.start()
         worker.ready()
@@ -355,6 +355,7 @@ def test_a_rebalance_while_the_store_is_away(
             tables.set("strings", f"key {number}", LARGE)
         tables.send()
         first.wait_for("is unavailable")
+        settings |= {"FAUST_S3_CHECK_ON_START": "no"}
         second = start("memory://", "second", **settings).ready(120)
         first.wait_for("partitions were revoked before 10 messages were stored")
         wait_until_ready(first, 2)

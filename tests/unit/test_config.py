@@ -42,6 +42,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "request_timeout": ("4", 4.0),
     "retry_base": ("0.25", 0.25),
     "retry_cap": ("6", 6.0),
+    "check_on_start": ("no", False),
     "region": ("eu-central-1", "eu-central-1"),
     "profile": ("staging", "staging"),
     "endpoint_url": ("http://localhost:8333", "http://localhost:8333"),

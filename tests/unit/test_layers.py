@@ -35,6 +35,8 @@ LAYERS = [
         "internals",
         "rebalance",
         "membership",
+        "checks",
+        "startup",
         "commits",
         "codec",
         "prefetch",

@@ -1,0 +1,29 @@
+"""Has a table, so that it needs to read and to write; settings are the environment's."""
+
+from __future__ import annotations
+
+import os
+
+import faust
+
+from faust_s3 import S3
+
+app = faust.App(
+    os.environ["APP_ID"],
+    broker=os.environ["KAFKA_BROKER"],
+    store="memory://",
+    topic_disable_leader=True,
+    web_enabled=False,
+)
+s3 = S3(app)
+texts = app.Table("texts", value_serializer="json|s3")
+
+
+@app.agent(app.topic(os.environ["RECORDS"]))
+async def keep(stream: faust.Stream[str]) -> None:
+    async for text in stream:
+        texts["last"] = text
+
+
+if __name__ == "__main__":
+    app.main()

@@ -56,6 +56,8 @@ DEFAULT_RETRY_BASE: Final = 0.1
 DEFAULT_RETRY_CAP: Final = 5.0
 
 _SSE: Final = ("AES256", "aws:kms")
+#: The first is the default: nobody's topic has large records that did not ask for them.
+_FALLBACKS: Final = ("raise", "inline")
 
 
 class Settings(TypedDict, total=False):
@@ -74,6 +76,7 @@ class Settings(TypedDict, total=False):
     cache_bytes: int | str
     concurrency: int
     send_timeout: float
+    fallback: str
     connect_timeout: float
     read_timeout: float
     request_timeout: float
@@ -155,7 +158,11 @@ class Config:
         send_window_bytes: Their bytes. One message is always allowed.
         cache_bytes: Bytes of payload kept for other agents on the same topic; 0: none.
         concurrency: Requests in flight, and threads, per process.
-        send_timeout: How long a sender outside an agent waits for the store.
+        send_timeout: How long a sender outside an agent waits for the store; see ``fallback``.
+        fallback: What becomes of a value when the store has been away for ``send_timeout``:
+            ``"raise"`` has senders outside agents get ``StoreUnavailable`` and agents wait,
+            ``"inline"`` sends it to Kafka as it is, if the record is within
+            ``producer_max_request_size``.
         connect_timeout: For a connection to the store.
         read_timeout: For the store's next bytes.
         request_timeout: For one request with its body.
@@ -185,6 +192,7 @@ class Config:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     concurrency: int = DEFAULT_CONCURRENCY
     send_timeout: float = DEFAULT_SEND_TIMEOUT
+    fallback: str = "raise"
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT
     read_timeout: float = DEFAULT_READ_TIMEOUT
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
@@ -231,6 +239,9 @@ class Config:
         )
         self._require(
             "retry_cap", self.retry_cap >= self.retry_base, "must not be below retry_base"
+        )
+        self._require(
+            "fallback", self.fallback in _FALLBACKS, f"must be one of {', '.join(_FALLBACKS)}"
         )
         self._require(
             "sse", self.sse is None or self.sse in _SSE, f"must be one of {', '.join(_SSE)}"

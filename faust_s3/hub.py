@@ -15,6 +15,7 @@ from faust.types.tuples import FutureMessage
 from faust_s3.codec import CodecOwner
 from faust_s3.commits import Commits
 from faust_s3.exceptions import ConfigError, StoreUnavailable
+from faust_s3.fallback import Fallback
 from faust_s3.internals import commit_twice, consumer_of, first_in_process
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
@@ -76,6 +77,7 @@ class Hub:
         app: The app.
         owners: Its ``S3`` objects by name; the first one's settings are the topics' defaults.
         commits: What is committed, and when.
+        fallback: What is sent inline while a store is away.
         window: What agents' messages, and those sent in the background, take of memory.
         receivers: What the app's signals lead to; kept here for as long as the app.
         changelogs: What tables recover through, once the app has started.
@@ -91,6 +93,7 @@ class Hub:
         self.app = app
         self.owners: dict[str, CodecOwner] = {}
         self.commits = Commits(app)
+        self.fallback = Fallback(self.patience)
         self.window = Window(
             lambda: self.default_owner.pipeline.config.send_window,
             lambda: self.default_owner.pipeline.config.send_window_bytes,

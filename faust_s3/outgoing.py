@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 from faust.agents import current_agent
@@ -116,6 +117,8 @@ def _room(hub: Hub, key: bytes | None, message: PendingMessage) -> int:
 async def offloaded(fut: Outgoing, topic: str, hub: Hub) -> PendingMessage:
     """Store what is large, and return the message with claims in its place.
 
+    A value that the store does not take for too long may stay; see :class:`Fallback`.
+
     Args:
         fut: The message.
         topic: Name of the Kafka topic.
@@ -140,13 +143,18 @@ async def offloaded(fut: Outgoing, topic: str, hub: Hub) -> PendingMessage:
         partition = hub.app.producer.key_partition(topic, original_key).partition
     if opt_in.value is not None and value:
         pipeline = opt_in.value.pipeline
-        if pipeline.is_large(value, room=_room(hub, key, message)):
-            value = await pipeline.offload(
+        room = _room(hub, key, message)
+        if pipeline.is_large(value, room=room):
+            offload = partial(
+                pipeline.offload, value, topic=topic, partition=partition, key=original_key
+            )
+            value = await hub.fallback.store(
                 value,
+                pipeline,
+                lambda patience: offload(patience=patience),
+                room=room,
+                forever=fut.patient,
                 topic=topic,
-                partition=partition,
-                key=original_key,
-                patience=hub.patience(pipeline, forever=fut.patient),
             )
         else:
             value = pipeline.wrap(value)

@@ -60,6 +60,11 @@ class Pipeline:
         """Whether requests of this event loop are under way, or wait to be tried again."""
         return bool(self._here().requests)
 
+    @property
+    def away(self) -> float:
+        """Seconds since the store began not to answer, as far as it was asked; 0.0 if it does."""
+        return self._outage.seconds
+
     def is_large(self, payload: bytes, *, room: int | None = None) -> bool:
         """Tell whether a payload has to go to the store.
 

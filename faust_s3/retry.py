@@ -73,6 +73,11 @@ class Outage:
         self._since: float | None = None
         self._logged = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted; 0.0 if there is none."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
     def failed(self, exc: StoreUnavailable, pause: float) -> None:
         """Note a failed try that will be repeated after ``pause`` seconds."""
         now = time.monotonic()

@@ -37,6 +37,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "cache_bytes": ("0", 0),
     "concurrency": ("9", 9),
     "send_timeout": ("1.5", 1.5),
+    "fallback": ("inline", "inline"),
     "connect_timeout": ("2", 2.0),
     "read_timeout": ("3", 3.0),
     "request_timeout": ("4", 4.0),

@@ -40,6 +40,7 @@ LAYERS = [
         "commits",
         "codec",
         "prefetch",
+        "fallback",
         "hub",
         "outgoing",
         "letters",

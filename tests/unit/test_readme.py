@@ -252,10 +252,12 @@ def test_numbers_in_sentences() -> None:
 
 
 def test_values_that_are_named() -> None:
-    """What the table offers for ``on_bad_claim`` and ``sse`` can be set."""
+    """What the table offers for ``on_bad_claim``, ``fallback`` and ``sse`` can be set."""
     described = {row[0].strip("`"): row for row in rows(section("Settings"))}
     for policy in re.findall(r"`(\w+)`", " ".join(described["on_bad_claim"][1:])):
         assert Config(url="s3://bucket", on_bad_claim=policy).on_bad_claim == policy
+    for word in re.findall(r"`(raise|inline)`", " ".join(described["fallback"][1:])):
+        assert Config(url="s3://bucket", fallback=word).fallback == word
     kinds = re.findall(r"`([\w:]+)`", described["`sse`, `sse_kms_key_id`".strip("`")][2])
     assert len(kinds) == 2
     for kind in kinds:

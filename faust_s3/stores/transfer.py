@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
 from faust_s3.exceptions import S3Error, StoreUnavailable
 from faust_s3.stores.base import Location
+from faust_s3.stores.pool import Pool
 
 __all__ = ["Body", "Request", "Threads"]
 
@@ -150,7 +152,8 @@ class Threads:
         with self._lock:
             if self._opened is None:
                 self._opened = _Opened(self._make_client, self._concurrency)
-            return request, self._opened.pool.submit(self._work, self._opened, request, call)
+            work = partial(self._work, self._opened, request, call)
+            return request, self._opened.pool.submit(work)
 
     def _work(self, opened: _Opened, request: Request, call: Call[T]) -> T:
         try:
@@ -227,7 +230,7 @@ class _Opened:
     """What close() gives back."""
 
     def __init__(self, make_client: Callable[[], Any], concurrency: int) -> None:
-        self.pool = ThreadPoolExecutor(concurrency, thread_name_prefix="faust-s3")
+        self.pool = Pool(concurrency, "faust-s3")
         self._make_client = make_client
         self._client: Any = None
         self._lock = threading.Lock()
@@ -240,12 +243,13 @@ class _Opened:
 
     def shut(self) -> Future[None]:
         """Let running requests end, then close the client, all in a thread that ends too."""
-        closer = ThreadPoolExecutor(1, thread_name_prefix="faust-s3-close")
+        closer = Pool(1, "faust-s3-close")
         closed = closer.submit(self._shut)
-        closer.shutdown(wait=False)
+        closer.close()
         return closed
 
     def _shut(self) -> None:
-        self.pool.shutdown(wait=True)
+        self.pool.close()
+        self.pool.join()
         if self._client is not None:
             self._client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,24 @@ def test_a_store_that_is_away_is_waited_for(
 
 
 def test_a_worker_that_waits_stops_at_once(start_worker: Callable[..., Worker]) -> None:
-    """SIGTERM ends the wait; the exit code is that of a worker that was stopped."""
+    """SIGTERM ends the wait between two requests, and in one that is never answered."""
     nowhere = start_worker("mixed", FAUST_S3_ENDPOINT_URL="http://127.0.0.1:9")
     nowhere.wait_for(WAITS)
     assert nowhere.stop(20) == 0
     assert "Traceback" not in nowhere.output
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        hole = start_worker(
+            "mixed",
+            FAUST_S3_ENDPOINT_URL=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            FAUST_S3_READ_TIMEOUT="300",
+            FAUST_S3_REQUEST_TIMEOUT="300",
+        )
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1)
+            assert hole.stop(20) == 0
+    assert "Traceback" not in hole.output
 
 
 SEND = """

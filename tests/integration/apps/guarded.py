@@ -15,5 +15,6 @@ for function in blockers.functions.values():
     # Handing work to a thread takes a lock that others hold for microseconds.
     function.can_block_in("concurrent/futures/thread.py", {"submit", "_adjust_thread_count"})
     function.can_block_in("faust_s3/stores/transfer.py", {"submit"})
+    function.can_block_in("faust_s3/stores/pool.py", {"submit"})
 blockers.activate()
 cli()

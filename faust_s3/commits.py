@@ -124,6 +124,10 @@ class Commits:
             # A rebalance, or the end. What has not arrived then is delivered again.
             await self.arrived(STOPPED if self._app.should_stop else REVOKED)
             await commit_and_end()
+            if self._app.should_stop and self._app.in_transaction:
+                # Faust commits once more as its consumer stops, with no transaction to do it
+                # in if anything was acknowledged meanwhile, and then the worker never ends.
+                self.close()
 
         guarded._new_offset = below_what_is_held
         guarded._handle_attached = publish_attached

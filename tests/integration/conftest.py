@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from uuid import uuid4
 
 import pytest
 from workers import Worker
+
+#: What only Apache Kafka can show: Tansu has no transactions, and noida-db keeps members that
+#: were killed in their group.
+collect_ignore = (
+    [] if os.environ.get("FAUST_S3_TEST_BROKER") == "kafka" else ["test_exactly_once.py"]
+)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

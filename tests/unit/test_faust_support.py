@@ -1,4 +1,4 @@
-"""``docs/faust-support.md``: every item names a test, and the test is there."""
+"""``docs/faust-support.md`` and ``reliability.md``: items name tests, and the tests are there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-DOCUMENT = (TESTS.parent / "docs" / "faust-support.md").read_text(encoding="utf-8")
-NAMED = sorted(set(re.findall(r"`(\w+/\w+\.py)::(\w+)`", DOCUMENT)))
+DOCUMENT, RELIABILITY = (
+    (TESTS.parent / "docs" / name).read_text(encoding="utf-8")
+    for name in ("faust-support.md", "reliability.md")
+)
+NAMED = sorted(set(re.findall(r"`(\w+/\w+\.py)::(\w+)`", DOCUMENT + RELIABILITY)))
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)

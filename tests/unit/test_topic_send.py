@@ -913,6 +913,20 @@ async def test_the_last_commit_waits_a_while(monkeypatch: pytest.MonkeyPatch) ->
     await world.s3.on_stop()
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+async def test_no_commit_after_the_last_transaction(guarantee: str) -> None:
+    """What is acknowledged once a worker's transactions have ended is delivered again."""
+    world = World()
+    app: Any = world.app
+    app.in_transaction = guarantee == "exactly_once"  # which Faust finds out once
+    source = Source(world)
+    consumer = consumer_of(app)
+    await consumer.commit()
+    app._stopped.set()
+    await consumer.commit_and_end_transactions()
+    assert await source.commit() is (guarantee == "at_least_once")
+
+
 # -- the window
 
 

@@ -78,6 +78,23 @@ class Commits:
         refused.exception()
         self.hold([(tp, offset)], refused)
 
+    def comes_again(self, events: Iterable[tuple[TP, int]], arrived: asyncio.Future[None]) -> bool:
+        """Tell whether events are delivered again because of something that was sent earlier.
+
+        So it is with all from the first one on for which something failed.
+
+        Args:
+            events: Partitions and offsets.
+            arrived: What they are held for; what was held later does not count.
+        """
+        for tp, at in events:
+            for earlier, offset in self._held[tp].items():
+                if earlier is arrived:
+                    break
+                if offset <= at and earlier.done() and not _has_arrived(earlier):
+                    return True
+        return False
+
     def close(self) -> None:
         """Commit nothing any more."""
         self._closed = True

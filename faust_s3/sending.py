@@ -27,6 +27,13 @@ logger = logging.getLogger(__name__)
 Publish = Callable[[FutureMessage, bool], Coroutine[Any, Any, Awaitable[RecordMetadata]]]
 
 
+class _Behind(StoreUnavailable):
+    """A message that was sent before, and whose event comes again, was not published.
+
+    The event of this one comes again, too. Published now, it would have passed the other.
+    """
+
+
 class Sender:
     """What one topic does with the messages that go out.
 
@@ -115,14 +122,19 @@ class Sender:
             else:
                 fut.message = fut.stored.result()
             await place.reached()
+            if fut.stored is None and self.hub.commits.comes_again(fut.events, fut.arrived):
+                raise _Behind("a message that was sent before was not published")
             sent = await self.plain(fut, wait)
         except (S3Error, FaustError) as exc:
+            self._broken(fut, exc)  # before the next one's turn
             if fut.task is None:
                 await self._failed(fut, exc)
             raise
         except asyncio.CancelledError:
             if fut.task is None:
                 fut.settled()  # by whoever sent it
+            else:
+                fut.failed(StoreUnavailable("the app stopped"))
             raise
         finally:
             place.leave()
@@ -143,10 +155,15 @@ class Sender:
         else:
             self.hub.in_background(self._failed(fut, exc))
 
-    async def _failed(self, fut: Outgoing, exc: BaseException) -> None:
+    def _broken(self, fut: Outgoing, exc: BaseException) -> None:
         if isinstance(exc, S3Error):
             exc.at(topic=self._name(fut))
         fut.failed(exc)
+
+    async def _failed(self, fut: Outgoing, exc: BaseException) -> None:
+        self._broken(fut, exc)
+        if isinstance(exc, _Behind):
+            return  # the other one has been dealt with
         if fut.patient:
             await self.hub.not_sent(fut.events, exc)
         elif fut.task is not None:

@@ -582,7 +582,8 @@ async def test_an_unseen_failure_is_logged(caplog: pytest.LogCaptureFixture) -> 
     """A failure that nobody awaits is still seen."""
     world = World(FailingStore([AccessDenied("no")]))
     soon = world.photos.send_soon(value=LARGE)
-    await settle(soon.done)
+    await settle()
+    assert soon.done()
     assert "was not sent: no (topic='photos')" in caplog.text
 
 
@@ -767,6 +768,30 @@ async def test_revoked_partitions_are_forgotten() -> None:
     assert consumer_of(world.app).acked == []  # the event will be delivered again
     assert await source.commit()
     assert not world.producer.sent
+
+
+@pytest.mark.parametrize("why", ["the app stops", "refused"])
+async def test_nothing_passes_a_message_that_was_given_up(why: str) -> None:
+    """What agents sent for later events comes again with it, and nobody sees it before."""
+    world = World(GatedStore())
+    first, second, third = values = payloads(3)
+    for offset, value in enumerate([*values, SMALL], start=5):
+        with processing(Source(world, offset).event):
+            await world.photos.send(value=value)
+    elsewhere = message(b"", topic="elsewhere", offset=9)
+    with processing(world.app.create_event(None, "", None, elsewhere)):
+        await world.photos.send(value=b"for an event elsewhere")
+    world.photos.send_soon(value=b"for no event")
+    world.store.open(third)
+    world.store.open(first)
+    await settle()
+    assert claim_in(world.sent.value)
+    if why == "the app stops":
+        await world.app.crash(RuntimeError("another reason"))
+    world.store.errors.append(AccessDenied("no") if why == "refused" else StoreUnavailable("away"))
+    world.store.open(second)
+    await settle()
+    assert world.producer.values[1:] == [b"for an event elsewhere", b"for no event"]
 
 
 async def test_a_failed_send_tells_where(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypedDict, get_type_hints
 
+from faust_s3.compression import COMPRESSIONS
 from faust_s3.exceptions import ClaimError, ConfigError
 from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate, check_path
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
@@ -64,6 +65,7 @@ class Settings(TypedDict, total=False):
     """Keywords of ``S3(...)``: each a field of :class:`Config`, sizes also as ``"256KiB"``."""
 
     threshold: int | str
+    compression: str | None
     key_template: str
     allow: tuple[str, ...] | list[str] | str
     max_payload: int | str
@@ -142,6 +144,8 @@ class Config:
     Attributes:
         url: ``s3://bucket/prefix``, where payloads go.
         threshold: Payloads larger than this many bytes go to the store.
+        compression: ``"zstd"`` or ``"gzip"``: how larger payloads are compressed first. Default:
+            not at all, since photos, films and archives are compressed already.
         key_template: Object key below the prefix, see ``docs/object-keys.md``.
         allow: More ``s3://bucket/prefix`` that claims may name; others are refused.
         max_payload: The most bytes of a payload, sent or received.
@@ -180,6 +184,7 @@ class Config:
 
     url: str
     threshold: int = DEFAULT_THRESHOLD
+    compression: str | None = None
     key_template: str = DEFAULT_TEMPLATE
     allow: tuple[str, ...] = ()
     max_payload: int = DEFAULT_MAX_PAYLOAD
@@ -239,6 +244,10 @@ class Config:
         )
         self._require(
             "retry_cap", self.retry_cap >= self.retry_base, "must not be below retry_base"
+        )
+        names = ", ".join(COMPRESSIONS)
+        self._require(
+            "compression", self.compression in (None, *COMPRESSIONS), f"must be one of {names}"
         )
         self._require(
             "fallback", self.fallback in _FALLBACKS, f"must be one of {', '.join(_FALLBACKS)}"

@@ -79,6 +79,7 @@ def making() -> None:
         profile="profile",
         endpoint_url="http://localhost:8333",
         path_style=True,
+        compression="zstd",
         sse="aws:kms",
         sse_kms_key_id="key",
     )

@@ -25,6 +25,7 @@ URL = "s3://my-bucket/photos"
 FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "url": ("s3://other/prefix", "s3://other/prefix"),
     "threshold": ("512KiB", 512 * 1024),
+    "compression": ("gzip", "gzip"),
     "key_template": ("{topic}/{uuid}", "{topic}/{uuid}"),
     "allow": ("s3://a, s3://b/c", ("s3://a", "s3://b/c")),
     "max_payload": ("2GiB", 2 * 1024**3),
@@ -311,6 +312,8 @@ BAD: list[tuple[str, Any, str]] = [
         for topic in ("", ".", "..", "dead letters", "x" * 250)
     ),
     ("dead_letter_topic", 7, "dead_letter_topic 7 must be text"),
+    ("compression", "lzma", "compression 'lzma' must be one of zstd, gzip"),
+    ("compression", "", "compression '' must be one of zstd, gzip"),
     ("sse", "rot13", "sse 'rot13' must be one of AES256, aws:kms"),
     ("sse_kms_key_id", "alias/a", "sse_kms_key_id 'alias/a' needs sse='aws:kms'"),
     ("region", 1, "region 1 must be text"),

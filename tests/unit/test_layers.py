@@ -19,6 +19,7 @@ LAYERS = [
     {
         "exceptions",
         "claim",
+        "compression",
         "keys",
         "policy",
         "values",
@@ -29,7 +30,7 @@ LAYERS = [
         "window",
     },
     {"stores"},
-    {"pipeline", "upload"},
+    {"pipeline", "upload", "streaming"},
     {"blocking", "payload"},
     {
         "internals",

@@ -80,6 +80,7 @@ def making() -> None:
         endpoint_url="http://localhost:8333",
         path_style=True,
         compression="zstd",
+        engine="obstore",
         sse="aws:kms",
         sse_kms_key_id="key",
     )

@@ -12,19 +12,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from hashlib import sha256
-from typing import Final, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from faust_s3.claim import Claim, Encoding, Inline, is_envelope, parse
-from faust_s3.compression import (
-    COMPRESSIONS,
-    SUFFIXES,
-    Broken,
-    check_library,
-    compress,
-    decoder,
-)
+from faust_s3.coding import compressed, decoded, once, sha256_of
+from faust_s3.compression import COMPRESSIONS, SUFFIXES, check_library
 from faust_s3.config import Config
 from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
@@ -36,10 +29,6 @@ from faust_s3.upload import Source, aborting, upload_parts
 __all__ = ["Pipeline", "reader_of"]
 
 T = TypeVar("T")
-
-#: SHA-256 runs at 0.3 to 2 GB/s, and compression at 0.05 to 0.5: more than this would hold
-#: the event loop up for longer than a trip to a thread takes.
-_AT_ONCE: Final = 64 * 1024
 
 
 class Pipeline:
@@ -130,19 +119,19 @@ class Pipeline:
             )
         stored, encoding = payload, Encoding.IDENTITY
         if not is_key and self._compression is not None:
-            stored, encoding = await _compressed(payload, self._compression)
+            stored, encoding = await compressed(payload, self._compression)
             if encoding is not Encoding.IDENTITY:
                 inline = Inline(len(payload), stored, encoding).dumps()
                 if len(inline) <= min(self.config.threshold, len(inline) if room is None else room):
                     return inline
-        digest = checksum = await _digest(payload)
+        digest = checksum = await sha256_of(payload)
         if is_key:
             path = self.config.keys.render_message_key(topic=topic, digest=digest.hex())
             location = Location(self.config.home.bucket, path)
         else:
             suffix = ""
             if encoding is not Encoding.IDENTITY:
-                checksum = await _digest(stored)
+                checksum = await sha256_of(stored)
                 # Other stored bytes, other object: another setting, or another version of the
                 # library, must not replace what older claims name.
                 suffix = f"-{checksum.hex()[:8]}.{SUFFIXES[encoding]}"
@@ -262,7 +251,7 @@ class Pipeline:
             ConfigError: If the library that decompresses it is missing.
         """
         if isinstance(content, Inline):
-            return await _decoded(content, content.stored)
+            return await decoded(content, content.stored)
         here = self._here()
         if (payload := here.cache.get(content)) is not None:
             return payload
@@ -293,7 +282,7 @@ class Pipeline:
 
     def _stored(self, content: Claim | Inline, patience: Patience) -> AsyncGenerator[bytes, None]:
         if isinstance(content, Inline):
-            return _once(content.stored)
+            return once(content.stored)
         location = Location(content.bucket, content.key)
         return ranges(
             content,
@@ -312,7 +301,7 @@ class Pipeline:
             raise broken(claim, "the object is larger than the claim says") from exc
         if len(stored) != claim.stored_size:
             raise broken(claim, f"the object has {len(stored)} bytes, not what the claim says")
-        payload = await _decoded(claim, stored)
+        payload = await decoded(claim, stored)
         self._here().cache.add(claim, payload)
         return payload
 
@@ -370,37 +359,3 @@ def reader_of(
         except (ClaimError, PayloadTooLarge) as exc:
             first = first or exc
     raise first or ClaimError("the claim cannot be redeemed: no store is configured")
-
-
-async def _off_loop(size: int, work: Callable[[], T]) -> T:
-    """Run what takes long with so many bytes in a thread, and what does not at once."""
-    return work() if size <= _AT_ONCE else await asyncio.to_thread(work)
-
-
-async def _digest(data: bytes) -> bytes:
-    return await _off_loop(len(data), lambda: sha256(data).digest())
-
-
-async def _compressed(payload: bytes, encoding: Encoding) -> tuple[bytes, Encoding]:
-    """Return what is stored for a payload, and how: as it is, if it gets no smaller."""
-    stored = await _off_loop(len(payload), lambda: compress(payload, encoding))
-    return (payload, Encoding.IDENTITY) if stored is None else (stored, encoding)
-
-
-async def _decoded(content: Claim | Inline, stored: bytes) -> bytes:
-    """Return the payload of stored bytes, verified."""
-
-    def work() -> bytes:
-        try:
-            payload = decoder(content.encoding, content.payload_size).all_of(stored)
-        except Broken as exc:
-            raise broken(content, f"the stored bytes {exc}") from exc
-        if isinstance(content, Claim) and sha256(payload).digest() != content.sha256:
-            raise broken(content, "the object's SHA-256 is not the one in the claim")
-        return payload
-
-    return await _off_loop(content.payload_size, work)
-
-
-async def _once(stored: bytes) -> AsyncGenerator[bytes, None]:
-    yield stored

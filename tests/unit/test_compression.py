@@ -391,8 +391,8 @@ async def test_in_threads(name: str, threshold: int, monkeypatch: Any) -> None:
         threads.append(threading.current_thread())
         return decoder(*args)
 
-    monkeypatch.setattr("faust_s3.pipeline.compress", compressing)
-    monkeypatch.setattr("faust_s3.pipeline.decoder", decoding)
+    monkeypatch.setattr("faust_s3.coding.compress", compressing)
+    monkeypatch.setattr("faust_s3.coding.decoder", decoding)
     assert await pipeline.rehydrate(await offload(pipeline, TEXT)) == TEXT
     assert len(threads) == 2
     assert threading.main_thread() not in threads

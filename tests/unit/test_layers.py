@@ -32,7 +32,7 @@ LAYERS = [
     },
     {"stores"},
     {"engines"},
-    {"pipeline", "upload", "streaming"},
+    {"pipeline", "upload", "streaming", "coding"},
     {"blocking", "payload"},
     {
         "internals",

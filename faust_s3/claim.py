@@ -52,6 +52,8 @@ class Encoding(enum.IntEnum):
     """How the stored bytes represent the payload."""
 
     IDENTITY = 0
+    GZIP = 1  # RFC 1952, one member
+    ZSTD = 2  # RFC 8878, one frame without a dictionary
 
 
 class Envelope(bytes):
@@ -180,6 +182,7 @@ def _parse_inline(data: bytes, flags: int, encoding: Encoding) -> Inline:
         raise ClaimError(
             f"the inline envelope holds {len(inline.stored)} bytes and says {payload_size}"
         )
+    _check_smaller(encoding, payload_size, len(inline.stored))
     return inline
 
 
@@ -199,6 +202,7 @@ def _parse_claim(data: bytes, flags: int, encoding: Encoding) -> Claim:
         raise ClaimError(
             f"the claim says {payload_size} bytes of payload and {stored_size} stored as they are"
         )
+    _check_smaller(encoding, payload_size, stored_size)
     holes = key.count(_HOLE)
     if holes != flags & _FLAG_DIGEST_IN_KEY:
         raise ClaimError(f"the claim's object key has {holes} places for the digest")
@@ -210,6 +214,16 @@ def _parse_claim(data: bytes, flags: int, encoding: Encoding) -> Claim:
     if _HOLE in bucket:
         raise ClaimError("the claim's bucket holds a zero byte")
     return Claim(bucket, key, payload_size, stored_size, sha256, encoding)
+
+
+def _check_smaller(encoding: Encoding, payload_size: int, stored_size: int) -> None:
+    # What does not get smaller is stored as it is: there is one spelling, and nobody
+    # downloads more than the payload has.
+    if encoding is not Encoding.IDENTITY and stored_size >= payload_size:
+        raise ClaimError(
+            f"the envelope says {payload_size} bytes of payload and {stored_size} stored in the "
+            f"encoding {encoding.name.lower()}, which must be fewer"
+        )
 
 
 def _cut_digest(key: str, sha256: bytes) -> tuple[str, int]:

@@ -17,8 +17,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypedDict, get_type_hints
 
+from faust_s3.compression import COMPRESSIONS
 from faust_s3.exceptions import ClaimError, ConfigError
-from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate, check_path
+from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate
+from faust_s3.places import Prefix
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
 from faust_s3.values import BY_TYPE, GIB, KIB, MIB
 
@@ -58,12 +60,14 @@ DEFAULT_RETRY_CAP: Final = 5.0
 _SSE: Final = ("AES256", "aws:kms")
 #: The first is the default: nobody's topic has large records that did not ask for them.
 _FALLBACKS: Final = ("raise", "inline")
+_ENGINES: Final = ("boto3", "obstore")
 
 
 class Settings(TypedDict, total=False):
     """Keywords of ``S3(...)``: each a field of :class:`Config`, sizes also as ``"256KiB"``."""
 
     threshold: int | str
+    compression: str | None
     key_template: str
     allow: tuple[str, ...] | list[str] | str
     max_payload: int | str
@@ -83,6 +87,7 @@ class Settings(TypedDict, total=False):
     retry_base: float
     retry_cap: float
     check_on_start: bool
+    engine: str
     region: str
     profile: str
     endpoint_url: str
@@ -90,46 +95,6 @@ class Settings(TypedDict, total=False):
     sse: str
     sse_kms_key_id: str
     mend_rebalances: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """A bucket and the first part of the keys in it.
-
-    Attributes:
-        bucket: Bucket name.
-        prefix: Segments without a slash at either end; empty for the whole bucket.
-    """
-
-    bucket: str
-    prefix: str = ""
-
-    @classmethod
-    def parse(cls, field: str, url: str) -> Prefix:
-        """Read ``s3://bucket/prefix``.
-
-        Raises:
-            ConfigError: If it is something else.
-        """
-        match = re.fullmatch(r"s3://([^/]{1,255})(?:/(.*))?", url)
-        if not match:
-            raise ConfigError(f"{field} {url!r} must be like s3://bucket/prefix")
-        bucket, path = match[1], (match[2] or "").rstrip("/")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", bucket):
-            raise ConfigError(
-                f"{field} {url!r} names the bucket {bucket!r}; bucket names have letters, "
-                "digits, '.', '-' and '_' and start with a letter or digit"
-            )
-        if path:
-            check_path(f"{field} {url!r} has the prefix {path!r}, which", path)
-        return cls(bucket, path)
-
-    def holds(self, bucket: str, key: str) -> bool:
-        """Tell whether an object lies here, whole segments compared."""
-        return bucket == self.bucket and (not self.prefix or key.startswith(f"{self.prefix}/"))
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +105,11 @@ class Config:
     they come from boto3's own chain.
 
     Attributes:
-        url: ``s3://bucket/prefix``, where payloads go.
+        url: ``s3://bucket/prefix``, where payloads go. With ``engine="obstore"`` it may also be
+            ``gs://``, ``az://``, ``file://`` or ``memory://``.
         threshold: Payloads larger than this many bytes go to the store.
+        compression: ``"zstd"`` or ``"gzip"``: how larger payloads are compressed first. Default:
+            not at all, since photos, films and archives are compressed already.
         key_template: Object key below the prefix, see ``docs/object-keys.md``.
         allow: More ``s3://bucket/prefix`` that claims may name; others are refused.
         max_payload: The most bytes of a payload, sent or received.
@@ -169,6 +137,7 @@ class Config:
         retry_base: Upper bound of the first pause between tries.
         retry_cap: Upper bound of every pause between tries.
         check_on_start: Whether a worker asks the store for its permissions before it starts.
+        engine: What makes the requests, ``"boto3"`` or ``"obstore"``, see ``docs/engines.md``.
         region: AWS region. Default: boto3's own.
         profile: Profile in the AWS configuration files; it may assume a role.
         endpoint_url: Another server than AWS.
@@ -180,6 +149,7 @@ class Config:
 
     url: str
     threshold: int = DEFAULT_THRESHOLD
+    compression: str | None = None
     key_template: str = DEFAULT_TEMPLATE
     allow: tuple[str, ...] = ()
     max_payload: int = DEFAULT_MAX_PAYLOAD
@@ -199,6 +169,7 @@ class Config:
     retry_base: float = DEFAULT_RETRY_BASE
     retry_cap: float = DEFAULT_RETRY_CAP
     check_on_start: bool = True
+    engine: str = "boto3"
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
@@ -240,6 +211,10 @@ class Config:
         self._require(
             "retry_cap", self.retry_cap >= self.retry_base, "must not be below retry_base"
         )
+        names = ", ".join(COMPRESSIONS)
+        self._require(
+            "compression", self.compression in (None, *COMPRESSIONS), f"must be one of {names}"
+        )
         self._require(
             "fallback", self.fallback in _FALLBACKS, f"must be one of {', '.join(_FALLBACKS)}"
         )
@@ -251,12 +226,20 @@ class Config:
             self.sse_kms_key_id is None or self.sse == "aws:kms",
             "needs sse='aws:kms'",
         )
+        self._require("engine", self.engine in _ENGINES, f"must be one of {', '.join(_ENGINES)}")
         home = Prefix.parse("url", self.url)
+        self._require(
+            "url", home.scheme == "s3" or self.engine == "obstore", "needs engine='obstore'"
+        )
         object.__setattr__(self, "home", home)
         object.__setattr__(self, "keys", KeyTemplate(home.prefix, self.key_template))
-        object.__setattr__(
-            self, "trusted", (home, *(Prefix.parse("allow", url) for url in self.allow))
+        others = [Prefix.parse("allow", url) for url in self.allow]
+        self._require(
+            "allow",
+            all((other.scheme, other.root) == (home.scheme, home.root) for other in others),
+            f"must lie where url {self.url!r} does: claims name bucket and key, nothing else",
         )
+        object.__setattr__(self, "trusted", (home, *others))
 
     def _require(self, name: str, fulfilled: bool, rule: str) -> None:
         if not fulfilled:

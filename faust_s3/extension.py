@@ -19,6 +19,7 @@ from faust_s3.checks import check_threshold, check_topics, declared_topics
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, owners
 from faust_s3.commits import STOPPED
 from faust_s3.config import ENV_PREFIX, Config, load_config
+from faust_s3.engines import open_store
 from faust_s3.event import offloading_event
 from faust_s3.exceptions import ConfigError
 from faust_s3.hub import Hub, OptIn, Policy
@@ -92,7 +93,7 @@ class S3(Service, CodecOwner):
         self.config = config
         self.app: faust.App | None = None
         self._hub: Hub
-        self.store = store if store is not None else _s3_store(config, session)
+        self.store = store if store is not None else open_store(config, session)
         self.pipeline = Pipeline(config, self.store)
         self.blocking = BlockingPipeline(self.pipeline)
         _register(name)
@@ -290,25 +291,6 @@ class S3(Service, CodecOwner):
         """Give back threads and connections; a later use opens anew. For use without an app."""
         await asyncio.to_thread(self.blocking.close)  # it waits for a thread
         await self.store.close()
-
-
-def _s3_store(config: Config, session: boto3.Session | None) -> Store:
-    # Importing boto3 takes a while; who brings another store does without.
-    from faust_s3.stores.s3 import S3Store
-
-    return S3Store(
-        session=session,
-        region=config.region,
-        profile=config.profile,
-        endpoint_url=config.endpoint_url,
-        path_style=config.path_style,
-        sse=config.sse,
-        sse_kms_key_id=config.sse_kms_key_id,
-        concurrency=config.concurrency,
-        connect_timeout=config.connect_timeout,
-        read_timeout=config.read_timeout,
-        request_timeout=config.request_timeout,
-    )
 
 
 def _register(name: str) -> None:

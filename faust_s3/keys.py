@@ -125,6 +125,7 @@ class KeyTemplate:
         uuid: str,
         partition: int | None = None,
         key: bytes | None = None,
+        suffix: str = "",
     ) -> str:
         """Return the object key of a payload.
 
@@ -136,6 +137,7 @@ class KeyTemplate:
             uuid: Random UUID, in its usual text form.
             partition: Kafka partition, if the sender chose one.
             key: Message key, as bytes, if there is one.
+            suffix: What follows the path, if the payload is stored in an encoding.
 
         Raises:
             ConfigError: If the key has more than 1024 bytes.
@@ -148,6 +150,7 @@ class KeyTemplate:
             date=f"{now:%Y/%m/%d}",
             digest=_shorten_uuid(uuid) if digest is None else digest,
             uuid=uuid,
+            suffix=suffix,
         )
 
     def render_message_key(self, *, topic: str | None, digest: str) -> str:
@@ -155,8 +158,8 @@ class KeyTemplate:
         segment = _UNKNOWN if topic is None else encode_segment(topic.encode())
         return self._render(_MESSAGE_KEY_TEMPLATE, topic=segment, digest=digest)
 
-    def _render(self, template: str, **fields: str) -> str:
-        path = template.format_map(fields)
+    def _render(self, template: str, suffix: str = "", **fields: str) -> str:
+        path = template.format_map(fields) + suffix
         key = f"{self.prefix}/{path}" if self.prefix else path
         if (size := len(key.encode())) > MAX_KEY_SIZE:
             raise ConfigError(

@@ -146,7 +146,12 @@ async def offloaded(fut: Outgoing, topic: str, hub: Hub) -> PendingMessage:
         room = _room(hub, key, message)
         if pipeline.is_large(value, room=room):
             offload = partial(
-                pipeline.offload, value, topic=topic, partition=partition, key=original_key
+                pipeline.offload,
+                value,
+                topic=topic,
+                partition=partition,
+                key=original_key,
+                room=room,
             )
             value = await hub.fallback.store(
                 value,

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 from faust.types import Message
 
-from faust_s3.claim import Claim
+from faust_s3.claim import Claim, Inline
 from faust_s3.exceptions import S3Error
 from faust_s3.pipeline import Pipeline
 from faust_s3.retry import Patience
+from faust_s3.streaming import digest_of
 
 __all__ = ["Payload", "record_of"]
 
@@ -33,7 +34,7 @@ class Payload(Generic[T]):
 
     Args:
         wire: What stands for it on a topic.
-        content: The claim, or the payload itself if that lay on the topic.
+        content: The claim, or the payload itself if that lay on the topic, compressed or not.
         key: The record's key.
         headers: The record's headers.
         pipeline: For claims.
@@ -61,7 +62,7 @@ class Payload(Generic[T]):
     def __init__(
         self,
         wire: bytes,
-        content: Claim | bytes,
+        content: Claim | Inline | bytes,
         *,
         key: Any,
         headers: Mapping[str, bytes],
@@ -88,12 +89,18 @@ class Payload(Generic[T]):
     def size(self) -> int:
         """Bytes of the payload."""
         content = self._content
-        return content.payload_size if isinstance(content, Claim) else len(content)
+        return len(content) if isinstance(content, bytes) else content.payload_size
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the payload, 32 bytes."""
+        """SHA-256 of the payload, 32 bytes. Computed each time if it lay on the topic.
+
+        Raises:
+            ClaimError: If it lay there compressed, and is damaged.
+        """
         content = self._content
+        if isinstance(content, Inline):
+            return digest_of(content)
         return content.sha256 if isinstance(content, Claim) else sha256(content).digest()
 
     @property
@@ -114,7 +121,7 @@ class Payload(Generic[T]):
             ValueDecodeError: If the payload is whole and cannot be decoded.
         """
         content = self._content
-        if isinstance(content, Claim):
+        if not isinstance(content, bytes):
             with self._telling_where():
                 content = await self._pipeline.redeem(content, patience=self._patience)
         return await self._decode(content)
@@ -129,7 +136,7 @@ class Payload(Generic[T]):
             S3Error: As :meth:`load`.
         """
         content = self._content
-        if not isinstance(content, Claim):
+        if isinstance(content, bytes):
             if content:
                 yield content
             return

@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from hashlib import sha256
-from itertools import islice
-from typing import Final, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from faust_s3.claim import Claim, Inline, is_envelope, parse
+from faust_s3.claim import Claim, Encoding, Inline, is_envelope, parse
+from faust_s3.coding import compressed, decoded, once, sha256_of
+from faust_s3.compression import COMPRESSIONS, SUFFIXES, check_library
 from faust_s3.config import Config
 from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
 from faust_s3.sharing import ByteCache, SingleFlight
 from faust_s3.stores.base import Location, Store
-from faust_s3.upload import PARTS_AT_ONCE, Source, aborting, upload_parts
+from faust_s3.streaming import PIECE, broken, ranges, verified
+from faust_s3.upload import Source, aborting, upload_parts
 
 __all__ = ["Pipeline", "reader_of"]
 
 T = TypeVar("T")
-
-#: SHA-256 runs at 0.3 to 2 GB/s: more than this would hold the event loop up for longer
-#: than a trip to a thread takes.
-_HASH_INLINE: Final = 64 * 1024
-#: Bytes of one request of a payload that is not held whole: about what one connection to
-#: S3 carries in 0.1 s, and a payload of so many bytes is nothing to worry about.
-_PART: Final = 8 * 2**20
 
 
 class Pipeline:
@@ -46,11 +40,17 @@ class Pipeline:
     Args:
         config: The settings.
         store: Where payloads lie.
+
+    Raises:
+        ConfigError: If the library for ``compression`` is missing.
     """
 
     def __init__(self, config: Config, store: Store) -> None:
         self.config = config
         self.store = store
+        self._compression = COMPRESSIONS.get(config.compression or "")
+        if self._compression is not None:
+            check_library(self._compression)
         self._backoff = Backoff(config.retry_base, config.retry_cap)
         self._outage = Outage(str(config.home))
         self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = WeakKeyDictionary()
@@ -91,16 +91,19 @@ class Pipeline:
         partition: int | None = None,
         key: bytes | None = None,
         is_key: bool = False,
+        room: int | None = None,
         patience: Patience = FOREVER,
     ) -> bytes:
-        """Store a payload and return its claim.
+        """Store a large payload and return its claim, or itself if it is small once compressed.
 
         Args:
             payload: The serialized bytes.
             topic: Topic that the claim is for, if known.
             partition: Partition, if the sender chose one.
             key: Message key, if there is one.
-            is_key: The payload is itself a message key: its claim is the same for ever.
+            is_key: The payload is itself a message key: its claim is the same for ever, and
+                so it is not compressed.
+            room: As for :meth:`is_large`.
             patience: How long to wait for a store that is away.
 
         Raises:
@@ -114,14 +117,27 @@ class Pipeline:
                 topic=topic,
                 size=len(payload),
             )
-        digest = await _digest(payload)
+        stored, encoding = payload, Encoding.IDENTITY
+        if not is_key and self._compression is not None:
+            stored, encoding = await compressed(payload, self._compression)
+            if encoding is not Encoding.IDENTITY:
+                inline = Inline(len(payload), stored, encoding).dumps()
+                if len(inline) <= min(self.config.threshold, len(inline) if room is None else room):
+                    return inline
+        digest = checksum = await sha256_of(payload)
         if is_key:
             path = self.config.keys.render_message_key(topic=topic, digest=digest.hex())
             location = Location(self.config.home.bucket, path)
         else:
-            location = self._place(digest, topic=topic, partition=partition, key=key)
-        claim = Claim(*location, len(payload), len(payload), digest).dumps()
-        await self._retrying(lambda: self.store.put(location, payload, sha256=digest), patience)
+            suffix = ""
+            if encoding is not Encoding.IDENTITY:
+                checksum = await sha256_of(stored)
+                # Other stored bytes, other object: another setting, or another version of the
+                # library, must not replace what older claims name.
+                suffix = f"-{checksum.hex()[:8]}.{SUFFIXES[encoding]}"
+            location = self._place(digest, topic=topic, partition=partition, key=key, suffix=suffix)
+        claim = Claim(*location, len(payload), len(stored), digest, encoding).dumps()
+        await self._retrying(lambda: self.store.put(location, stored, sha256=checksum), patience)
         return claim
 
     async def offload_from(
@@ -146,7 +162,7 @@ class Pipeline:
             IntegrityError: If the source changed while it was read.
             S3Error: As :meth:`offload`.
         """
-        few = max(_PART, self.config.threshold + 1)
+        few = max(PIECE, self.config.threshold + 1)
         payload = await source.peek(few)
         if len(payload) < few:  # that is all of it
             if not self.is_large(payload):
@@ -176,7 +192,13 @@ class Pipeline:
         return Claim(*location, size, size, digest).dumps()
 
     def _place(
-        self, digest: bytes | None, *, topic: str | None, partition: int | None, key: bytes | None
+        self,
+        digest: bytes | None,
+        *,
+        topic: str | None,
+        partition: int | None,
+        key: bytes | None,
+        suffix: str = "",
     ) -> Location:
         path = self.config.keys.render(
             topic=topic,
@@ -185,33 +207,39 @@ class Pipeline:
             digest=None if digest is None else digest.hex(),
             now=datetime.now(timezone.utc),
             uuid=str(uuid.uuid4()),
+            suffix=suffix,
         )
         return Location(self.config.home.bucket, path)
 
-    def read(self, data: bytes) -> Claim | bytes:
-        """Return the payload that stands in ``data``, or the claim on where it lies.
+    def read(self, data: bytes) -> Claim | Inline | bytes:
+        """Return the payload that stands in ``data``, or what :meth:`redeem` makes it of.
+
+        That is the claim on where it lies, or the envelope that it is compressed in.
 
         Raises:
             ClaimError: If the envelope is malformed or names a place not allowed.
-            PayloadTooLarge: If the claim is for more than ``max_payload`` bytes.
+            PayloadTooLarge: If it is for more than ``max_payload`` bytes.
         """
         envelope = parse(data)
         if envelope is None:
             return data
-        if isinstance(envelope, Inline):
+        bucket = key = None
+        if isinstance(envelope, Claim):
+            bucket, key = envelope.bucket, envelope.key
+            self.config.check_trusted(bucket, key)
+        elif envelope.encoding is Encoding.IDENTITY:
             return envelope.stored
-        self.config.check_trusted(envelope.bucket, envelope.key)
         if envelope.payload_size > self.config.max_payload:
             raise PayloadTooLarge(
                 f"the claim is for more than max_payload={self.config.max_payload} bytes",
-                bucket=envelope.bucket,
-                key=envelope.key,
+                bucket=bucket,
+                key=key,
                 size=envelope.payload_size,
             )
         return envelope
 
-    async def redeem(self, claim: Claim, *, patience: Patience = FOREVER) -> bytes:
-        """Return the payload of a claim that :meth:`read` returned.
+    async def redeem(self, content: Claim | Inline, *, patience: Patience = FOREVER) -> bytes:
+        """Return the payload of a claim, or of an envelope, that :meth:`read` returned.
 
         Two calls for one object at a time make one request.
 
@@ -220,11 +248,14 @@ class Pipeline:
             IntegrityError: If its size or digest is not the claim's.
             StoreUnavailable: When patience is at its end.
             PermanentError: If the store refuses.
+            ConfigError: If the library that decompresses it is missing.
         """
+        if isinstance(content, Inline):
+            return await decoded(content, content.stored)
         here = self._here()
-        if (payload := here.cache.get(claim)) is not None:
+        if (payload := here.cache.get(content)) is not None:
             return payload
-        return await here.flights.join(claim, lambda: self._fetch(claim, patience))
+        return await here.flights.join(content, lambda: self._fetch(content, patience))
 
     async def rehydrate(self, data: bytes, *, patience: Patience = FOREVER) -> bytes:
         """Return the payload behind bytes from a topic: :meth:`read`, then :meth:`redeem`."""
@@ -234,9 +265,9 @@ class Pipeline:
         )
 
     async def stream(
-        self, claim: Claim, *, patience: Patience = FOREVER
+        self, content: Claim | Inline, *, patience: Patience = FOREVER
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the payload of a claim that :meth:`read` returned, in chunks.
+        """Yield the payload of what :meth:`read` returned, in chunks.
 
         A few chunks are downloaded ahead. The last one comes once size and digest are those
         of the claim.
@@ -244,49 +275,33 @@ class Pipeline:
         Raises:
             S3Error: As :meth:`redeem`.
         """
-        location = Location(claim.bucket, claim.key)
-        size, position, digest = claim.stored_size, 0, sha256()
+        chunks = verified(content, self._stored(content, patience))
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
 
-        def download(start: int) -> asyncio.Future[bytes]:
-            # One byte more than there is tells whether the object is larger.
-            stop = start + _PART if start + _PART < size else size + 1
-            return asyncio.ensure_future(
-                self._retrying(lambda: self.store.get_range(location, start, stop), patience)
-            )
-
-        starts = iter(range(0, max(size, 1), _PART))
-        ahead = deque(map(download, islice(starts, PARTS_AT_ONCE)))
-        try:
-            while ahead:
-                chunk = await ahead[0]
-                del ahead[0]
-                await asyncio.to_thread(digest.update, chunk)
-                expected = min(_PART, size - position)
-                position += len(chunk)
-                if len(chunk) != expected:
-                    raise _broken(claim, "the object has not as many bytes as the claim says")
-                if position == size and digest.digest() != claim.sha256:
-                    raise _broken(claim, "the object's SHA-256 is not the one in the claim")
-                ahead.extend(map(download, islice(starts, 1)))
-                if chunk:
-                    yield chunk
-        finally:
-            for request in ahead:
-                request.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
+    def _stored(self, content: Claim | Inline, patience: Patience) -> AsyncGenerator[bytes, None]:
+        if isinstance(content, Inline):
+            return once(content.stored)
+        location = Location(content.bucket, content.key)
+        return ranges(
+            content,
+            lambda start, stop: self._retrying(
+                lambda: self.store.get_range(location, start, stop), patience
+            ),
+        )
 
     async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
         location = Location(claim.bucket, claim.key)
         try:
-            payload = await self._retrying(
+            stored = await self._retrying(
                 lambda: self.store.get(location, max_size=claim.stored_size), patience
             )
         except PayloadTooLarge as exc:
-            raise _broken(claim, "the object is larger than the claim says") from exc
-        if len(payload) != claim.payload_size:
-            raise _broken(claim, f"the object has {len(payload)} bytes, not what the claim says")
-        if await _digest(payload) != claim.sha256:
-            raise _broken(claim, "the object's SHA-256 is not the one in the claim")
+            raise broken(claim, "the object is larger than the claim says") from exc
+        if len(stored) != claim.stored_size:
+            raise broken(claim, f"the object has {len(stored)} bytes, not what the claim says")
+        payload = await decoded(claim, stored)
         self._here().cache.add(claim, payload)
         return payload
 
@@ -328,7 +343,9 @@ class _PerLoop:
     requests: set[object]
 
 
-def reader_of(pipelines: Iterable[Pipeline], data: bytes) -> tuple[Pipeline, Claim | bytes]:
+def reader_of(
+    pipelines: Iterable[Pipeline], data: bytes
+) -> tuple[Pipeline, Claim | Inline | bytes]:
     """Read an envelope with the first pipeline that accepts it.
 
     Raises:
@@ -342,13 +359,3 @@ def reader_of(pipelines: Iterable[Pipeline], data: bytes) -> tuple[Pipeline, Cla
         except (ClaimError, PayloadTooLarge) as exc:
             first = first or exc
     raise first or ClaimError("the claim cannot be redeemed: no store is configured")
-
-
-async def _digest(payload: bytes) -> bytes:
-    if len(payload) <= _HASH_INLINE:
-        return sha256(payload).digest()
-    return await asyncio.to_thread(lambda: sha256(payload).digest())
-
-
-def _broken(claim: Claim, reason: str) -> IntegrityError:
-    return IntegrityError(reason, bucket=claim.bucket, key=claim.key, size=claim.payload_size)

@@ -13,7 +13,7 @@ import faust
 from faust.exceptions import KeyDecodeError, ValueDecodeError
 from faust.types import EventT, Message
 
-from faust_s3.claim import Claim, Envelope, is_envelope
+from faust_s3.claim import Claim, Envelope, Inline, is_envelope
 from faust_s3.codec import within_topic
 from faust_s3.disposal import disposed_of
 from faust_s3.exceptions import PermanentError
@@ -69,12 +69,12 @@ class Receiver:
         return await self._decode_envelopes(message, propagate)
 
     async def _decode_envelopes(self, message: Message, propagate: bool) -> Any:
-        handled: tuple[Pipeline, Claim | bytes] | None = None
+        handled: tuple[Pipeline, Claim | Inline | bytes] | None = None
         if self.lazy and message.value is not None:
             handled = self.hub.default_owner.pipeline, message.value
         size = 0
         wrong: PermanentError | None = None
-        claims: list[tuple[str, Pipeline, Claim]] = []
+        claims: list[tuple[str, Pipeline, Claim | Inline]] = []
         inline: dict[str, bytes] = {}
         for side in ("key", "value"):
             data = getattr(message, side)
@@ -119,7 +119,7 @@ class Receiver:
         return await resolve(propagate=propagate)
 
     async def _event_of_handle(
-        self, message: Message, pipeline: Pipeline, content: Claim | bytes, propagate: bool
+        self, message: Message, pipeline: Pipeline, content: Claim | Inline | bytes, propagate: bool
     ) -> Any:
         topic = self.topic
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,6 +13,7 @@ import pytest
 from faults import Behaviour, FaultServer
 
 from faust_s3.stores import MemoryStore, Store
+from faust_s3.stores.obstore import ObstoreStore
 from faust_s3.stores.s3 import S3Store
 
 
@@ -82,19 +86,75 @@ def faulty_store(
     return make
 
 
-@pytest.fixture(params=["memory", "s3"])
-def store(request: pytest.FixtureRequest) -> Store:
+@pytest.fixture
+async def make_obstore() -> AsyncIterator[Callable[..., ObstoreStore]]:
+    """Make stores of obstore's that are closed at the end."""
+    made: list[ObstoreStore] = []
+
+    def make(*args: Any, **settings: Any) -> ObstoreStore:
+        made.append(ObstoreStore(*args, **settings))
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+def real_obstore(
+    make_obstore: Callable[..., ObstoreStore], session: boto3.Session, s3_server: Any
+) -> Callable[..., ObstoreStore]:
+    """Make stores of obstore's over the real server, with settings to choose."""
+
+    def make(**settings: Any) -> ObstoreStore:
+        settings = {"session": session, "region": s3_server.region, **settings}
+        return make_obstore("s3", path_style=True, endpoint_url=s3_server.endpoint_url, **settings)
+
+    return make
+
+
+#: Servers that run elsewhere: the name of a container of Azure's, or of a bucket of Google's.
+#: What else they need, obstore takes from its own variables.
+ELSEWHERE = {
+    kind: name
+    for kind in ("az", "gs")
+    if (name := os.environ.get(f"FAUST_S3_TEST_{kind.upper()}")) is not None
+}
+STORES = ["memory", "s3", "obstore-s3", "obstore-file", "obstore-memory", *ELSEWHERE]
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each store in turn; ``place`` is its bucket."""
-    if request.param == "memory":
+    kind = request.param
+    if kind == "memory":
         return MemoryStore(buckets=["bucket"])
-    made: Store = request.getfixturevalue("real_store")()
+    if kind == "obstore-memory":
+        return ObstoreStore("memory", buckets=["bucket"])
+    if kind in ELSEWHERE:
+        endpoint_url = os.environ.get("FAUST_S3_TEST_AZ_ENDPOINT") if kind == "az" else None
+        return ObstoreStore(kind, endpoint_url=endpoint_url)
+    if kind == "obstore-file":
+        (tmp_path / "bucket").mkdir()
+        return ObstoreStore("file", root=str(tmp_path))
+    made: Store = request.getfixturevalue("real_store" if kind == "s3" else "real_obstore")()
     return made
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, store: Store) -> str:
     """The store's bucket, which is empty."""
-    if isinstance(store, MemoryStore):
+    kind = request.node.callspec.params["store"]
+    if kind in ELSEWHERE:
+        name = ELSEWHERE[kind]
+        asyncio.run(_empty(store, name))
+        return name
+    if "s3" not in kind:
         return "bucket"
-    name: str = request.getfixturevalue("bucket")
-    return name
+    bucket: str = request.getfixturevalue("bucket")
+    return bucket
+
+
+async def _empty(store: Store, bucket: str) -> None:
+    for found in [found async for found in store.list(bucket)]:
+        await store.delete(found.location)

@@ -77,12 +77,28 @@ class Readers(CodecOwner):
             return "payload: the bytes as they are"
         if envelope.dumps() != data:
             raise Surprise(data, "parse read a spelling that nobody writes")
+        if isinstance(envelope, Inline) and envelope.encoding:
+            return self._decompressed(data, envelope)
         if isinstance(envelope, Inline):
             if len(envelope.stored) != envelope.payload_size:
                 raise Surprise(data, "parse read an inline envelope whose size lies")
             self._check_codec(data, envelope.stored)
             return "payload: inline"
         return self._redeemed(data, envelope)
+
+    def _decompressed(self, data: bytes, inline: Inline) -> str:
+        if inline.payload_size > MAX_PAYLOAD:
+            self._check_codec(data, PayloadTooLarge)
+            return "PayloadTooLarge: an inline envelope for more than max_payload"
+        try:
+            found: bytes = self.codec.loads(data)
+        except ClaimError:
+            return "ClaimError: the inline envelope is malformed"
+        except BaseException as exc:
+            raise Surprise(data, f"codec.loads raised {exc!r}") from exc
+        if len(found) != inline.payload_size:
+            raise Surprise(data, "codec.loads decompressed another size")
+        return "payload: inline, decompressed"
 
     def _redeemed(self, data: bytes, claim: Claim) -> str:
         if not _trusted(claim):

@@ -79,6 +79,8 @@ def making() -> None:
         profile="profile",
         endpoint_url="http://localhost:8333",
         path_style=True,
+        compression="zstd",
+        engine="obstore",
         sse="aws:kms",
         sse_kms_key_id="key",
     )

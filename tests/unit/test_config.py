@@ -25,6 +25,7 @@ URL = "s3://my-bucket/photos"
 FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "url": ("s3://other/prefix", "s3://other/prefix"),
     "threshold": ("512KiB", 512 * 1024),
+    "compression": ("gzip", "gzip"),
     "key_template": ("{topic}/{uuid}", "{topic}/{uuid}"),
     "allow": ("s3://a, s3://b/c", ("s3://a", "s3://b/c")),
     "max_payload": ("2GiB", 2 * 1024**3),
@@ -44,6 +45,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "retry_base": ("0.25", 0.25),
     "retry_cap": ("6", 6.0),
     "check_on_start": ("no", False),
+    "engine": ("obstore", "obstore"),
     "region": ("eu-central-1", "eu-central-1"),
     "profile": ("staging", "staging"),
     "endpoint_url": ("http://localhost:8333", "http://localhost:8333"),
@@ -311,6 +313,17 @@ BAD: list[tuple[str, Any, str]] = [
         for topic in ("", ".", "..", "dead letters", "x" * 250)
     ),
     ("dead_letter_topic", 7, "dead_letter_topic 7 must be text"),
+    ("compression", "lzma", "compression 'lzma' must be one of zstd, gzip"),
+    ("compression", "", "compression '' must be one of zstd, gzip"),
+    ("engine", "curl", "engine 'curl' must be one of boto3, obstore"),
+    ("url", "gs://bucket", "url 'gs://bucket' needs engine='obstore'"),
+    ("url", "file:///srv/payloads", "url 'file:///srv/payloads' needs engine='obstore'"),
+    (
+        "allow",
+        ["gs://bucket"],
+        "allow ('gs://bucket',) must lie where url 's3://my-bucket/photos' does: "
+        "claims name bucket and key, nothing else",
+    ),
     ("sse", "rot13", "sse 'rot13' must be one of AES256, aws:kms"),
     ("sse_kms_key_id", "alias/a", "sse_kms_key_id 'alias/a' needs sse='aws:kms'"),
     ("region", 1, "region 1 must be text"),

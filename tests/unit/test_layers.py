@@ -19,7 +19,9 @@ LAYERS = [
     {
         "exceptions",
         "claim",
+        "compression",
         "keys",
+        "places",
         "policy",
         "values",
         "config",
@@ -29,7 +31,8 @@ LAYERS = [
         "window",
     },
     {"stores"},
-    {"pipeline", "upload"},
+    {"engines"},
+    {"pipeline", "upload", "streaming", "coding"},
     {"blocking", "payload"},
     {
         "internals",
@@ -160,7 +163,7 @@ def test_importing_has_no_effect() -> None:
         import faust_s3
         from faust.serializers import codecs
 
-        assert not {"boto3", "botocore"} & set(sys.modules), "boto3"
+        assert not {"boto3", "botocore", "obstore"} & set(sys.modules), "boto3"
         assert [thread.name for thread in threading.enumerate()] == ["MainThread"], "threads"
         assert "s3" not in codecs.codecs, "codec"
         ours = [name for name in Watched.read if name.startswith(("FAUST_S3", "AWS"))]

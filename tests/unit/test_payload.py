@@ -42,8 +42,10 @@ from faust_s3 import (
     Payload,
     StoreUnavailable,
     pipeline,
+    streaming,
 )
-from faust_s3.claim import MAGIC, Claim, Inline, parse
+from faust_s3.claim import MAGIC, Claim, Encoding, Inline, parse
+from faust_s3.compression import compress
 from faust_s3.hub import Policy
 from faust_s3.stores import Location, Store
 from faust_s3.upload import PARTS_AT_ONCE
@@ -588,13 +590,43 @@ async def test_waiting_ends_with_the_app(loops: str, on_bad_claim: str) -> None:
         assert await world.commit(1) is None
 
 
+# -- compressed
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_compressed(inline: bool, loops: str) -> None:
+    """A compressed payload is a handle like any other, and a value for agents that are eager."""
+    world = World(loops=loops)
+    data = compress(LARGE, Encoding.GZIP)
+    assert data is not None
+    digest = sha256(LARGE).digest()
+    wire = Inline(len(LARGE), data, Encoding.GZIP).dumps()
+    if not inline:
+        await world.store.put(Location("bucket", "prefix/x"), data)
+        wire = Claim("bucket", "prefix/x", len(LARGE), len(data), digest, Encoding.GZIP).dumps()
+    payload = await world.handle(wire)
+    assert (payload.size, payload.digest, payload.wire) == (len(LARGE), digest, wire)
+    assert (payload.claim is None) is inline
+    assert await payload.load() == Photo("cat", PIXELS)
+    assert b"".join([chunk async for chunk in payload.stream()]) == LARGE
+
+    async def seen(value: Any) -> Any:
+        return await value.load() if isinstance(value, Payload) else value
+
+    async with world.running(world.agent(seen), world.agent(seen, lazy=False)) as put:
+        await put(wire)
+        await settle(lambda: len(world.seen) == 2, turns=5000)
+    assert world.seen == [Photo("cat", PIXELS)] * 2
+
+
 # -- streaming
 
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> int:
     """Make parts small."""
-    monkeypatch.setattr(pipeline, "_PART", 100)
+    monkeypatch.setattr(pipeline, "PIECE", 100)
+    monkeypatch.setattr(streaming, "PIECE", 100)
     return 100
 
 

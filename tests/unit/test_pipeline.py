@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stores import BarrierStore, CountingStore, FailingStore, SlowStore
 
+from faust_s3 import coding
 from faust_s3 import pipeline as pipeline_module
 from faust_s3.claim import MAGIC, Claim, Inline, parse
 from faust_s3.config import Config
@@ -298,7 +299,7 @@ async def test_large_payloads_are_hashed_in_a_thread(
         threads.append(threading.current_thread())
         return sha256(data)
 
-    monkeypatch.setattr(pipeline_module, "sha256", hashing)
+    monkeypatch.setattr(coding, "sha256", hashing)
     pipeline = make()
     assert await rehydrate(pipeline, await offload(pipeline, payload)) == payload
     assert len(threads) == 2

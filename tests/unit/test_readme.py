@@ -82,7 +82,7 @@ def prose(text: str = README) -> str:
 def example(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The README's app, as a module, with a store in memory and no broker."""
     code, *_ = blocks("python")
-    monkeypatch.setattr("faust_s3.extension._s3_store", lambda *args: MemoryStore())
+    monkeypatch.setattr("faust_s3.extension.open_store", lambda *args: MemoryStore())
     monkeypatch.setattr("faust.app.base.venusian.attach", lambda *args, **kwargs: None)
     module = ModuleType("readme_example")
     monkeypatch.setitem(sys.modules, module.__name__, module)

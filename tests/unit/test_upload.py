@@ -57,7 +57,7 @@ AWAY = repeat(StoreUnavailable("the store is away"))
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_PART", PART)
+    monkeypatch.setattr(pipeline, "PIECE", PART)
     monkeypatch.setattr(memory, "_PART_SIZE", PART)
     monkeypatch.setattr(upload, "_READ", PART // 4)
 

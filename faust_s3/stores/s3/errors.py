@@ -11,56 +11,15 @@ from urllib3.exceptions import HTTPError
 
 from faust_s3.exceptions import (
     AccessDenied,
-    BucketMissing,
     ConfigError,
-    ObjectMissing,
-    PayloadTooLarge,
     RequestRefused,
     S3Error,
     StoreUnavailable,
 )
+from faust_s3.stores.answers import kind_of_answer, sentence
 from faust_s3.stores.base import Location
 
 __all__ = ["FOREIGN", "translate"]
-
-# What a store's error code calls for. A code that is not listed goes by its HTTP status.
-_CODES: dict[str, type[S3Error]] = {
-    code: kind
-    for kind, codes in (
-        # Asked for less, or for later.
-        (StoreUnavailable, "SlowDown RequestLimitExceeded BandwidthLimitExceeded ServerBusy Busy"),
-        (StoreUnavailable, "TooManyRequests TooManyRequestsException ServiceUnavailable"),
-        (StoreUnavailable, "InternalError InternalFailure InternalServerError TemporaryRedirect"),
-        (StoreUnavailable, "RequestTimeout RequestTimeoutException IDPCommunicationError"),
-        (StoreUnavailable, "OperationAborted ConditionalRequestConflict"),
-        # Credentials that boto3 renews, clocks that are set right.
-        (StoreUnavailable, "ExpiredToken ExpiredTokenException TokenRefreshRequired"),
-        (StoreUnavailable, "RequestTimeTooSkewed RequestExpired"),
-        # Bytes damaged or lost on the wire.
-        (StoreUnavailable, "BadDigest InvalidDigest IncompleteBody"),
-        (StoreUnavailable, "XAmzContentSHA256Mismatch XAmzContentChecksumMismatch"),
-        # Somebody replaced the object or ended the upload: begin anew.
-        (StoreUnavailable, "PreconditionFailed InvalidRange NoSuchUpload InvalidPart"),
-        (ObjectMissing, "NoSuchKey NotFound 404"),
-        (BucketMissing, "NoSuchBucket"),
-        (AccessDenied, "AccessDenied AccessDeniedException Forbidden AllAccessDisabled"),
-        (AccessDenied, "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity"),
-        (AccessDenied, "AccountProblem InvalidPayer NotSignedUp UnauthorizedAccess"),
-        (AccessDenied, "InvalidClientTokenId UnrecognizedClientException InvalidIdentityToken"),
-        (PayloadTooLarge, "EntityTooLarge MaxMessageLengthExceeded"),
-        (ConfigError, "PermanentRedirect AuthorizationHeaderMalformed InvalidBucketName"),
-        (ConfigError, "IllegalLocationConstraintException InvalidRegionName"),
-        # 403 and 501, but neither a matter of permission nor of time.
-        (RequestRefused, "InvalidObjectState NotImplemented"),
-    )
-    for code in codes.split()
-}
-
-_STATUSES: dict[int, type[S3Error]] = {
-    **dict.fromkeys((307, 408, 409, 412, 425, 429), StoreUnavailable),
-    **dict.fromkeys((401, 403), AccessDenied),
-    **{301: ConfigError, 413: PayloadTooLarge},
-}
 
 # What comes before or instead of an answer. The first class that matches decides.
 _CLASSES: tuple[tuple[type[Exception], type[S3Error]], ...] = (
@@ -93,16 +52,6 @@ _CLASSES: tuple[tuple[type[Exception], type[S3Error]], ...] = (
 FOREIGN: tuple[type[Exception], ...] = (boto.BotoCoreError, boto.ClientError)
 FOREIGN += (ResponseParserError, HTTPError, HTTPException, OSError, RuntimeError)
 
-_SENTENCES: dict[type[S3Error], str] = {
-    StoreUnavailable: "the store is not available",
-    ObjectMissing: "there is no such object",
-    BucketMissing: "there is no such bucket",
-    AccessDenied: "access is denied",
-    PayloadTooLarge: "the store does not take an object of this size",
-    ConfigError: "the settings do not fit the store",
-    RequestRefused: "the request is refused",
-}
-
 
 def translate(exc: Exception, location: Location) -> S3Error:
     """Return the error of ours that says what to do about one of boto3's.
@@ -115,8 +64,7 @@ def translate(exc: Exception, location: Location) -> S3Error:
         An error to be raised ``from exc``. It carries what the store said and no secrets.
     """
     kind, said = _answer(exc) if isinstance(exc, boto.ClientError) else _failure(exc)
-    said = " ".join(said.split())[:400]  # one line, however much HTML a proxy sent
-    return kind(f"{_SENTENCES[kind]}: {said}", bucket=location.bucket, key=location.key or None)
+    return sentence(kind, said, location)
 
 
 def _answer(exc: Any) -> tuple[type[S3Error], str]:
@@ -127,13 +75,7 @@ def _answer(exc: Any) -> tuple[type[S3Error], str]:
     if status == 0 and code.isdecimal():
         status = int(code)  # an answer to HEAD has no body, and its code is the status
     on_object = exc.operation_name not in ("ListObjectsV2", "HeadBucket")
-    kind = _CODES.get(code)
-    if kind is ObjectMissing and not on_object:
-        kind = BucketMissing
-    elif kind is None and "Throttl" in code:
-        kind = StoreUnavailable
-    elif kind is None:
-        kind = StoreUnavailable if status >= 500 else _STATUSES.get(status, RequestRefused)
+    kind = kind_of_answer(code, status, on_object=on_object)
     said = f"{exc.operation_name} was answered {status or ''} {code}: {error.get('Message', '')}"
     region = meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.get("Region")
     if kind is ConfigError and region:

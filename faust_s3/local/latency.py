@@ -56,7 +56,7 @@ class LatencyProxy(Proxy):
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            far_writer.close()
             for direction in directions:
                 direction.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
-            far_writer.close()

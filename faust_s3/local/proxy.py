@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 #: The most bytes that are passed on at a time.
 CHUNK: Final = 256 * 1024
+#: Turns of the event loop until whoever was accepted last has a task.
+_TURNS: Final = 5
 
 
 class Proxy(ABC):
@@ -83,11 +85,13 @@ class Proxy(ABC):
 
     async def _close(self) -> None:
         if self._server is not None:
+            # asyncio loses the connections that it is about to accept.
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
-        await self._hang_up()
-
-    async def _hang_up(self) -> None:
         tasks = dict(self._tasks)
         for task, writer in tasks.items():
             writer.transport.abort()

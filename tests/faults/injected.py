@@ -125,6 +125,8 @@ class FaultProxy(Proxy):
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection with a reset."""
+    """Close a connection with a reset, unless it is closed."""
+    if writer.is_closing():
+        return
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
     writer.transport.abort()

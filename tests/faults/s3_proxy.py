@@ -87,7 +87,8 @@ class _Connection:
         content = b"" if request.method == "HEAD" else text.encode()
         self._writer.write(
             f"HTTP/1.1 {fault.status} {fault.code}\r\nContent-Type: application/xml\r\n"
-            f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content
+            f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
+            + content
         )
         await self._writer.drain()
         return False

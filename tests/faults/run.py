@@ -1,4 +1,4 @@
-"""Runs the campaign: ``python tests/faults/run.py --help``."""
+"""Runs the campaign: ``tox run -e faults -- --help``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from apache_kafka import available
 from campaign import Row, play

@@ -13,19 +13,16 @@ def table(rows: Sequence[Row]) -> str:
     """Return the rows in columns of even width."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in cells
-    ]
-    rule = "|".join(
-        "-" * (width + 1) + ("-" if at == 0 else ":") for at, width in enumerate(widths)
-    )
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+    head, *lines = [_line(line, widths) for line in cells]
+    rule = [f"{'-' * (width + 1)}:" for width in widths]
+    rule[0] = "-" * (widths[0] + 2)
+    return "\n".join([head, f"|{'|'.join(rule)}|", *lines])
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    name, *figures = cells
+    aligned = [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
+    return f"| {' | '.join([name.ljust(widths[0]), *aligned])} |"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

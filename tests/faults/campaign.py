@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from checker import check
-from payloads import digest_of_result
 from scenarios import Scenario
 from stage import Stage
 from watcher import Watcher, redeemed
 
 #: Seconds before a fault, in which all should be well, and after which we do not wait on.
 _BEFORE = 1.5
-_PATIENCE = 240.0
+PATIENCE = 240.0
 #: Results that come once more come within so many seconds.
 _LATE = 5.0
 _LOOK = 0.05
@@ -30,6 +29,7 @@ class Row:
         recovery: From the end of the fault until everything sent by then had come out, in
             seconds; None if that took too long.
         broken: What breaks a promise, as numbers of records.
+        theirs: Whether the promise is not ours.
     """
 
     fault: str
@@ -39,6 +39,7 @@ class Row:
     stall: float = 0.0
     recovery: float | None = None
     broken: dict[str, list[int]] = field(default_factory=dict)
+    theirs: bool = False
 
 
 @dataclass
@@ -56,21 +57,31 @@ def play(
     stage: Stage,
     scenarios: Sequence[tuple[Scenario, float]],
     *,
-    seed: int,
-    exactly_once: bool,
+    digest: Callable[[int], str],
     say: Callable[[str], None],
+    exactly_once: bool = False,
+    patience: float = PATIENCE,
 ) -> list[Row]:
-    """Play scenarios, for so many seconds each, and return a row for each."""
-    parts = [_play_one(stage, one, seconds, say) for one, seconds in scenarios]
+    """Play scenarios, for so many seconds each, and return a row for each.
+
+    Args:
+        stage: Where.
+        scenarios: With their seconds.
+        digest: Returns the digest that the result of a record has to have.
+        say: Reports progress.
+        exactly_once: Whether a result that comes once more breaks a promise.
+        patience: Seconds until a record that is under way is given up.
+    """
+    parts = [_play_one(stage, one, seconds, patience, say) for one, seconds in scenarios]
     stage.feeder.end()
     say("waiting for the last results")
-    _wait_for(stage, lambda: stage.watcher.missing() == 0, _PATIENCE)
+    _wait_for(stage, lambda: stage.watcher.missing() == 0, patience)
     stage.wait(_LATE)
     for one in stage.crew.workers:
         stage.crew.leave(one)
     stage.wait(_LATE)
     say(f"checking {len(stage.watcher.seen)} results")
-    rows = _judge(stage, parts, seed=seed, exactly_once=exactly_once)
+    rows = _judge(stage, parts, digest, exactly_once)
     if stage.crew.restarts:
         say(f"workers that ended by themselves were started again {stage.crew.restarts} times")
     for note in stage.notes:
@@ -78,15 +89,16 @@ def play(
     return rows
 
 
-def _play_one(stage: Stage, one: Scenario, seconds: float, say: Callable[[str], None]) -> _Part:
+def _play_one(
+    stage: Stage, one: Scenario, seconds: float, patience: float, say: Callable[[str], None]
+) -> _Part:
     watcher = stage.watcher
     part = _Part(one.name, _next_number(watcher), time.monotonic())
     stage.wait(_BEFORE)
     one.act(stage, seconds)
     due = {sent.source for sent in list(watcher.sent)}
-    part.ended = time.monotonic()
     ended = time.monotonic()
-    if _wait_for(stage, lambda: due <= {seen.source for seen in list(watcher.seen)}, _PATIENCE):
+    if _wait_for(stage, lambda: due <= {seen.source for seen in list(watcher.seen)}, patience):
         part.recovered = time.monotonic() - ended
     recovered = "no recovery" if part.recovered is None else f"recovered in {part.recovered:.1f} s"
     say(f"{one.name}: {recovered}; {len(watcher.sent)} sent, {watcher.missing()} under way")
@@ -107,7 +119,9 @@ def _wait_for(stage: Stage, what: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def _judge(stage: Stage, parts: list[_Part], *, seed: int, exactly_once: bool) -> list[Row]:
+def _judge(
+    stage: Stage, parts: list[_Part], digest: Callable[[int], str], exactly_once: bool
+) -> list[Row]:
     watcher = stage.watcher
     acknowledged = {
         int(line.split()[1])
@@ -118,7 +132,7 @@ def _judge(stage: Stage, parts: list[_Part], *, seed: int, exactly_once: bool) -
         watcher.sent,
         redeemed(watcher.seen, stage.servers.s3),
         acknowledged=acknowledged,
-        digest=lru_cache(None)(partial(digest_of_result, seed)),
+        digest=lru_cache(None)(digest),
     )
     numbers = {sent.number for sent in watcher.sent} | acknowledged
     broken = verdict.faults(exactly_once=exactly_once)

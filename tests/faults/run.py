@@ -6,10 +6,13 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from apache_kafka import available
 from campaign import Row, play
+from comparison import compare
+from payloads import digest_of_result
 from scenarios import EXACTLY_ONCE, SCENARIOS, Scenario, at_random
 from stage import Servers, servers, stage
 from table import table
@@ -37,8 +40,10 @@ def main() -> int:
         with servers(directory) as on:
             rows += at_least_once(on, options)
             rows += exactly_once(on, options)
+            if not options.fault and not options.guarantee:
+                rows += comparison(on, options)
     print(table(rows))
-    broken = [row for row in rows if row.broken or row.recovery is None]
+    broken = [row for row in rows if not row.theirs and (row.broken or row.recovery is None)]
     for row in broken:
         print(f"{row.fault}: broken {row.broken}, recovery {row.recovery}", file=sys.stderr)
     return 1 if broken else 0
@@ -89,6 +94,12 @@ def exactly_once(on: Servers, options: argparse.Namespace) -> list[Row]:
     return run(on, "exactly-once", plan, options, {"GUARANTEE": "exactly_once"})
 
 
+def comparison(on: Servers, options: argparse.Namespace) -> list[Row]:
+    """Have agents read through an outage, with this package and with another one."""
+    seconds = 15.0 if options.short else 90.0
+    return compare(on, seconds=seconds, seed=options.seed, rate=_RECORDS_PER_SECOND, say=say)
+
+
 def run(
     on: Servers,
     name: str,
@@ -104,6 +115,7 @@ def run(
     with stage(
         on,
         name,
+        "campaign_app",
         workers=options.workers,
         seed=options.seed,
         rate=_RECORDS_PER_SECOND,
@@ -112,7 +124,7 @@ def run(
         rows = play(
             on_stage,
             plan,
-            seed=options.seed,
+            digest=partial(digest_of_result, options.seed),
             exactly_once=guarantee == "exactly_once",
             say=say,
         )

@@ -97,13 +97,14 @@ class Stage:
 def stage(
     on: Servers,
     name: str,
+    app: str,
     *,
     workers: int,
     seed: int,
     rate: float,
     environ: Mapping[str, str],
 ) -> Iterator[Stage]:
-    """Start an app's workers, and a feeder once they are ready."""
+    """Start the workers of an app, one of those in ``apps``, and a feeder once they are ready."""
     records, results = f"{name}-records", f"{name}-results"
     for topic in (records, results):
         on.kafka.create_topic(topic, partitions=PARTITIONS)
@@ -113,7 +114,7 @@ def stage(
         [
             worker(
                 f"worker-{number}",
-                "campaign_app",
+                app,
                 environ={**on.environ(far=True), **topics},
                 directory=directory,
             )
@@ -122,8 +123,8 @@ def stage(
     )
     feeder = Program(
         "feeder",
-        *("-m", "feeder", str(seed), str(rate)),
-        environ={**on.environ(far=False), **topics},
+        *("-m", "feeder", app, str(seed), str(rate)),
+        environ={**on.environ(far=False), **topics, "GUARANTEE": "at_least_once"},
         directory=directory,
     )
     watcher = Watcher(on.kafka.bootstrap, records, results, partitions=PARTITIONS)

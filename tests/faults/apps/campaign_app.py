@@ -26,6 +26,11 @@ records = s3.offload(app.topic(os.environ["RECORDS"], value_type=bytes, value_se
 results = s3.offload(app.topic(os.environ["RESULTS"], value_type=bytes, value_serializer="raw"))
 
 
+def encoded(payload: bytes) -> bytes:
+    """Return what is sent for a payload."""
+    return payload
+
+
 @app.agent(records)
 async def process(stream: faust.Stream[bytes]) -> None:
     async for event in stream.events():

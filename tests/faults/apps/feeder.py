@@ -1,40 +1,33 @@
-"""Sends numbered records at a rate until SIGTERM; says which of them Kafka has.
+"""Sends an app's numbered records at a rate until SIGTERM; says which of them Kafka has.
 
-Usage: feeder.py SEED RATE
+Usage: ``python -m feeder APP SEED RATE``
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import importlib
 import signal
 import sys
+from typing import Any
 
-import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 from payloads import KEYS, key_of, payload_of
 
-from faust_s3 import S3, S3Error
+from faust_s3 import S3Error
 
 #: Records that may wait for their turn. During an outage fewer come.
 _BACKLOG = 40
 
-app = faust.App("feeder", broker=os.environ["KAFKA_BROKER"], topic_disable_leader=True)
-s3 = S3(app, threshold=100_000)
-records = s3.offload(app.topic(os.environ["RECORDS"], value_type=bytes, value_serializer="raw"))
 
-
-async def send(seed: int, number: int) -> None:
+async def send(of: Any, seed: int, number: int) -> None:
     """Send one record until Kafka has it."""
-    payload = payload_of(seed, number)
+    value = of.encoded(payload_of(seed, number))
+    headers = {"number": str(number).encode()}
     while True:
         try:
-            await (
-                await records.send(
-                    key=key_of(number), value=payload, headers={"number": str(number).encode()}
-                )
-            )
+            await (await of.records.send(key=key_of(number), value=value, headers=headers))
         except (S3Error, FaustError, KafkaError) as exc:
             print(f"again {number} {exc!r}", flush=True)
             await asyncio.sleep(0.5)
@@ -43,17 +36,17 @@ async def send(seed: int, number: int) -> None:
             return
 
 
-async def send_in_order(seed: int, numbers: asyncio.Queue[int | None]) -> None:
+async def send_in_order(of: Any, seed: int, numbers: asyncio.Queue[int | None]) -> None:
     """Send the records of one key, one after the other."""
     while (number := await numbers.get()) is not None:
-        await send(seed, number)
+        await send(of, seed, number)
 
 
-async def main(seed: int, rate: float) -> None:
+async def main(of: Any, seed: int, rate: float) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     queues: list[asyncio.Queue[int | None]] = [asyncio.Queue() for _ in range(KEYS)]
-    senders = [asyncio.ensure_future(send_in_order(seed, numbers)) for numbers in queues]
+    senders = [asyncio.ensure_future(send_in_order(of, seed, numbers)) for numbers in queues]
     stopped = asyncio.ensure_future(stopping.wait())
     number = 0
     while not stopping.is_set():
@@ -64,10 +57,10 @@ async def main(seed: int, rate: float) -> None:
     for queue in queues:
         queue.put_nowait(None)
     await asyncio.gather(*senders)
-    await app.producer.flush()
-    await app.producer.stop()
-    await s3.close()
+    await of.app.producer.flush()
+    await of.app.producer.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
+    _, name, seed, rate = sys.argv
+    asyncio.run(main(importlib.import_module(name), int(seed), float(rate)))

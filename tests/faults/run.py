@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def say(text: str) -> None:
 def main() -> int:
     """Play what the command line asks for, and return 1 if a promise was broken."""
     options = parse()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is known
     if (problem := available()) is not None:
         print(problem, file=sys.stderr)
         return 2

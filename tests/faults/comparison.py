@@ -9,30 +9,40 @@ from importlib.util import find_spec
 from campaign import Row, play
 from injected import Refused
 from payloads import digest_of_result
-from scenarios import Scenario, to_s3
+from scenarios import Scenario, nothing, sigterm, to_s3
 from stage import Servers, stage
 
 OURS = "faust-s3"
 THEIRS = "faust-large-message-serializer"
-#: Seconds after which a record is lost: theirs are gone at once.
+#: Seconds of work before the outage.
+_BEFORE = 5.0
+#: Seconds until an operator starts the worker again, and until what has not come then is lost.
 _PATIENCE = 30.0
 
 
 def compare(
     on: Servers, *, seconds: float, seed: int, rate: float, say: Callable[[str], None]
 ) -> list[Row]:
-    """Take S3 away for so many seconds, and return a row for each package."""
+    """Take S3 away for so many seconds, and return a row for each package.
+
+    What is lost is judged after the worker has been stopped and started again: until then it
+    may just not have been processed yet.
+    """
 
     def digest(number: int) -> str:
         return hashlib.sha256(digest_of_result(seed, number).encode()).hexdigest()
 
-    rows = []
+    compared = []
     for package in (OURS, THEIRS):
         if package == THEIRS and find_spec(THEIRS.replace("-", "_")) is None:
             say(f"{THEIRS} is not installed; tox run -e faults installs it")
             continue
         say(f"an agent reads through an outage with {package}")
-        outage = Scenario(f"{package}: S3 away {seconds:g} s", to_s3(Refused()))
+        plan = [
+            (Scenario("before", nothing), _BEFORE),
+            (Scenario(f"{package}: S3 away {seconds:g} s", to_s3(Refused())), seconds),
+            (Scenario("all workers stopped and started again", sigterm), 0.0),
+        ]
         with stage(
             on,
             f"reading-with-{package}",
@@ -42,16 +52,11 @@ def compare(
             rate=rate,
             environ={"CODEC": package},
         ) as on_stage:
-            row, after = play(
-                on_stage,
-                [(outage, seconds), (Scenario("after", lambda *_: None), 0.0)],
-                digest=digest,
-                patience=_PATIENCE,
-                say=say,
-            )
+            rows = play(on_stage, plan, digest=digest, patience=_PATIENCE, say=say)
+        row = rows[1]
         row.theirs = package == THEIRS
-        row.records += after.records
-        row.lost += after.lost
-        row.duplicated += after.duplicated
-        rows.append(row)
-    return rows
+        row.records = sum(one.records for one in rows)
+        row.lost = sum(one.lost for one in rows)
+        row.duplicated = sum(one.duplicated for one in rows)
+        compared.append(row)
+    return compared

@@ -36,9 +36,9 @@ _JAVA = (
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=BROKER://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=BROKER://127.0.0.1:{broker}
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=BROKER://127.0.0.1:{broker},FAR://127.0.0.1:{far},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=BROKER://127.0.0.1:{broker},FAR://127.0.0.1:{advertised}
+listener.security.protocol.map=BROKER:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller}
@@ -70,16 +70,38 @@ class ApacheKafka(Broker):
 
     Its jars are in ``$FAUST_S3_KAFKA_JARS``, by default in a directory per version of the
     pom under ``.cache``. Maven puts them there the first time.
+
+    Args:
+        directory: Where it keeps its data. None: a temporary one, removed by `stop`.
+        advertised: The port that it tells clients to use which come in on `far_port`: that of
+            a proxy in front of it. None: the same.
     """
 
     name = "apache-kafka"
-    port_count = 2
+    port_count = 3
+
+    def __init__(
+        self, *, directory: str | Path | None = None, advertised: int | None = None
+    ) -> None:
+        super().__init__(directory=directory)
+        self.advertised = advertised
+
+    @property
+    def far_port(self) -> int:
+        """Where a proxy leads."""
+        return self.ports[2]
 
     def prepare(self) -> None:
         data = self.directory / "data"
-        broker, controller = self.ports
+        broker, controller, far = self.ports
         self._settings.write_text(
-            _PROPERTIES.format(broker=broker, controller=controller, data=data),
+            _PROPERTIES.format(
+                broker=broker,
+                controller=controller,
+                far=far,
+                advertised=self.advertised or far,
+                data=data,
+            ),
             encoding="utf-8",
         )
         if not (data / "meta.properties").exists():

@@ -1,0 +1,169 @@
+"""Plays scenarios, one after the other, while records flow; then judges the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from checker import check
+from scenarios import Scenario
+from stage import Stage
+from watcher import Watcher, redeemed
+
+#: Seconds before a fault, in which all should be well, and after which we do not wait on.
+_BEFORE = 1.5
+PATIENCE = 240.0
+#: Results that come once more come within so many seconds.
+_LATE = 5.0
+_LOOK = 0.05
+
+
+@dataclass
+class Row:
+    """A fault and what became of the records that were sent while it was the last one.
+
+    Attributes:
+        stall: The longest time without a new result, in seconds.
+        recovery: From the end of the fault until everything sent by then had come out, in
+            seconds; None if that took too long.
+        broken: What breaks a promise, as numbers of records.
+        theirs: Whether the promise is not ours.
+    """
+
+    fault: str
+    records: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    stall: float = 0.0
+    recovery: float | None = None
+    broken: dict[str, list[int]] = field(default_factory=dict)
+    theirs: bool = False
+
+
+@dataclass
+class _Part:
+    """Of a campaign: a scenario, its times, and the number of its first record."""
+
+    name: str
+    first: int
+    began: float
+    ended: float = 0.0
+    recovered: float | None = None
+
+
+def play(
+    stage: Stage,
+    scenarios: Sequence[tuple[Scenario, float]],
+    *,
+    digest: Callable[[int], str],
+    say: Callable[[str], None],
+    exactly_once: bool = False,
+    patience: float = PATIENCE,
+) -> list[Row]:
+    """Play scenarios, for so many seconds each, and return a row for each.
+
+    Args:
+        stage: Where.
+        scenarios: With their seconds.
+        digest: Returns the digest that the result of a record has to have.
+        say: Reports progress.
+        exactly_once: Whether a result that comes once more breaks a promise.
+        patience: Seconds until a record that is under way is given up.
+    """
+    parts = [_play_one(stage, one, seconds, patience, say) for one, seconds in scenarios]
+    stage.feeder.end()
+    say("waiting for the last results")
+    _wait_for(stage, lambda: stage.watcher.missing() == 0, patience)
+    stage.wait(_LATE)
+    for one in stage.crew.workers:
+        stage.crew.leave(one)
+    stage.wait(_LATE)
+    say(f"checking {len(stage.watcher.seen)} results")
+    rows = _judge(stage, parts, digest, exactly_once)
+    if stage.crew.restarts:
+        say(f"workers that ended by themselves were started again {stage.crew.restarts} times")
+    for note in stage.notes:
+        say(note)
+    return rows
+
+
+def _play_one(
+    stage: Stage, one: Scenario, seconds: float, patience: float, say: Callable[[str], None]
+) -> _Part:
+    watcher = stage.watcher
+    part = _Part(one.name, _next_number(watcher), time.monotonic())
+    stage.wait(_BEFORE)
+    one.act(stage, seconds)
+    due = {sent.source for sent in list(watcher.sent)}
+    ended = time.monotonic()
+    if _wait_for(stage, lambda: due <= {seen.source for seen in list(watcher.seen)}, patience):
+        part.recovered = time.monotonic() - ended
+    recovered = "no recovery" if part.recovered is None else f"recovered in {part.recovered:.1f} s"
+    say(f"{one.name}: {recovered}; {len(watcher.sent)} sent, {watcher.missing()} under way")
+    part.ended = time.monotonic()
+    return part
+
+
+def _next_number(watcher: Watcher) -> int:
+    return max((sent.number for sent in list(watcher.sent)), default=-1) + 1
+
+
+def _wait_for(stage: Stage, what: Callable[[], bool], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        stage.wait(_LOOK)
+    return True
+
+
+def _judge(
+    stage: Stage, parts: list[_Part], digest: Callable[[int], str], exactly_once: bool
+) -> list[Row]:
+    watcher = stage.watcher
+    acknowledged = {
+        int(line.split()[1])
+        for line in stage.feeder.output().splitlines()
+        if line.startswith("sent ")
+    }
+    verdict = check(
+        watcher.sent,
+        redeemed(watcher.seen, stage.servers.s3),
+        acknowledged=acknowledged,
+        digest=lru_cache(None)(digest),
+    )
+    numbers = {sent.number for sent in watcher.sent} | acknowledged
+    broken = verdict.faults(exactly_once=exactly_once)
+    rows = []
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        mine = range(part.first, following.first if following else 10**9)
+
+        def of_mine(found: list[int], mine: range = mine) -> list[int]:
+            return [number for number in found if number in mine]
+
+        rows.append(
+            Row(
+                part.name,
+                records=len(of_mine(list(numbers))),
+                lost=len(of_mine(verdict.lost)),
+                duplicated=len(of_mine(verdict.repeated)),
+                stall=_longest_stall(watcher, part.began, part.ended),
+                recovery=part.recovered,
+                broken={name: of_mine(found) for name, found in broken.items() if of_mine(found)},
+            )
+        )
+    return rows
+
+
+def _longest_stall(watcher: Watcher, began: float, ended: float) -> float:
+    """Return the longest time without the first result of any record."""
+    first: dict[object, float] = {}
+    for one in watcher.seen:
+        first.setdefault(one.source, one.at)
+    times = sorted(at for at in first.values() if began <= at <= ended)
+    return max(
+        (after - before for before, after in zip([began, *times], [*times, ended], strict=True)),
+        default=ended - began,
+    )

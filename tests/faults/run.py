@@ -77,7 +77,7 @@ def chosen(scenarios: list[Scenario], options: argparse.Namespace) -> list[tuple
     return [
         (one, one.short if options.short else one.seconds)
         for one in scenarios
-        if not options.fault or one.name in options.fault
+        if (one.name in options.fault if options.fault else one.short or not options.short)
     ]
 
 

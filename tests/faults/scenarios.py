@@ -34,7 +34,7 @@ class Scenario:
         name: As in the table.
         act: Does it, for so many seconds.
         seconds: How long in a full campaign.
-        short: How long in a short one.
+        short: How long in a short one; 0 for not at all.
     """
 
     name: str
@@ -126,17 +126,17 @@ SCENARIOS = [
     Scenario("rebalance storm", storm, seconds=40, short=10),
     Scenario("S3 outage", to_s3(Refused()), seconds=90, short=15),
     Scenario("S3 throttles 50 %", to_s3(THROTTLED)),
-    Scenario("S3 slow, 0.2 to 1 s", to_s3(Slow(latency=0.2, jitter=0.8))),
+    Scenario("S3 slow, 0.2 to 1 s", to_s3(Slow(latency=0.2, jitter=0.8)), short=0),
     Scenario("S3 connections reset in a body", to_s3(Reset())),
     Scenario("S3 black hole", to_s3(BlackHole()), short=6),
-    Scenario("S3 answers 500", to_s3(INTERNAL_ERROR)),
+    Scenario("S3 answers 500", to_s3(INTERNAL_ERROR), short=0),
     Scenario("S3 answers 503 SlowDown", to_s3(SLOW_DOWN)),
     Scenario("S3 answers 403", to_s3(ACCESS_DENIED)),
     Scenario("S3 answers 404", to_s3(NO_SUCH_KEY)),
-    Scenario("S3 bodies truncated", to_s3(Truncated())),
+    Scenario("S3 bodies truncated", to_s3(Truncated()), short=0),
     Scenario("S3 bodies with wrong bytes", to_s3(WrongBytes())),
     Scenario("S3 bodies trickle", to_s3(Trickle()), short=6),
-    Scenario("Kafka slow, 0.1 to 0.3 s", to_kafka(Slow(latency=0.1, jitter=0.2))),
+    Scenario("Kafka slow, 0.1 to 0.3 s", to_kafka(Slow(latency=0.1, jitter=0.2)), short=0),
     Scenario("Kafka away", to_kafka(Refused())),
     Scenario("Kafka connections reset", to_kafka(Reset()), seconds=5, short=2),
     Scenario("Kafka black hole", to_kafka(BlackHole()), short=6),

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 #: Seconds that partitions wait for what was sent for their events, when they are revoked.
 #: The group waits as long, and puts out a member that takes ``broker_rebalance_timeout``.
 REVOKED: Final = 5.0
-#: The same when the worker stops; orchestrators kill after 30 s.
+#: The same when the worker stops, in all; orchestrators kill after 30 s.
 STOPPED: Final = 10.0
 
 Publish = Callable[[], Awaitable[asyncio.Future[None]]]
@@ -46,6 +46,7 @@ class Commits:
         self._held: dict[TP, dict[asyncio.Future[None], int]] = defaultdict(dict)
         self._attached: dict[TP, list[tuple[int, Publish]]] = defaultdict(list)
         self._closed = False
+        self._ends_at: float | None = None
 
     def hold(self, events: Iterable[tuple[TP, int]], arrived: asyncio.Future[None]) -> None:
         """Hold events, as partitions and offsets, until something has arrived.
@@ -139,7 +140,7 @@ class Commits:
 
         async def wait_and_commit() -> None:
             # A rebalance, or the end. What has not arrived then is delivered again.
-            await self.arrived(STOPPED if self._app.should_stop else REVOKED)
+            await self.arrived(self.patience())
             await commit_and_end()
             if self._app.should_stop and self._app.in_transaction:
                 # Faust commits once more as its consumer stops, with no transaction to do it
@@ -158,6 +159,19 @@ class Commits:
         if (first := first_in_process(consumer).get(tp)) is not None:
             held.append(first)
         return min(held, default=None)
+
+    def patience(self) -> float:
+        """Return how many seconds a rebalance, or the end, may wait for what is under way.
+
+        The end is waited for in several places, and all of them together wait no longer.
+        """
+        if not self._app.should_stop:
+            self._ends_at = None
+            return REVOKED
+        now = asyncio.get_running_loop().time()
+        if self._ends_at is None:
+            self._ends_at = now + STOPPED
+        return max(0.0, self._ends_at - now)
 
     async def arrived(self, timeout: float) -> None:
         """Wait until what events are held for has arrived or failed, or so many seconds."""

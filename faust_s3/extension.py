@@ -17,7 +17,6 @@ from faust_s3.agent import with_policy
 from faust_s3.blocking import BlockingPipeline
 from faust_s3.checks import check_threshold, check_topics, declared_topics
 from faust_s3.codec import DEFAULT_NAME, BoundCodec, CodecOwner, NamedCodec, owners
-from faust_s3.commits import STOPPED
 from faust_s3.config import ENV_PREFIX, Config, load_config
 from faust_s3.engines import open_store
 from faust_s3.event import offloading_event
@@ -352,4 +351,4 @@ class _Receivers:
     async def on_before_shutdown(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
-        await self._hub.drain(STOPPED)
+        await self._hub.drain(self._hub.commits.patience())

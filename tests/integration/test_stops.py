@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from apps.mixed_producer import expected
-from workers import APPS, Process, Worker, read_until, values
+from workers import APPS, Process, Worker, produce, read_until, values
+
+from faust_s3.local import LatencyProxy
 
 COUNT = 120
 THRESHOLD = 100_000
@@ -66,3 +68,27 @@ def test_a_sender_that_is_killed_leaves_no_claim_without_its_object(
     for report in reports:
         assert report["sha256"] == digests[report["seq"]]
     assert worker.stop() == 0
+
+
+def test_a_worker_with_100_mb_in_flight(
+    stack: Any, environ: dict[str, str], start_worker: Callable[..., Worker]
+) -> None:
+    """It stops, though its store says nothing, and the next worker sends what it did not."""
+    stack.create_topic(environ["RECORDS"], partitions=1)
+    stack.create_topic(environ["SEEN"], partitions=1)
+    count, size = 50, 2_000_000
+    with LatencyProxy(stack.endpoint_url, latency=0) as proxy:
+        worker = start_worker(
+            "numbers_app",
+            SIZE=str(size),
+            FAUST_S3_ENDPOINT_URL=proxy.endpoint_url,
+            FAUST_S3_SEND_WINDOW_BYTES=str(2 * count * size),
+        ).ready()
+        proxy.latency = 3600
+        produce(stack.bootstrap, environ["RECORDS"], *((None, b"%d" % n) for n in range(count)))
+        worker.wait_for(f"sent {count - 1}.")
+        assert worker.stop(timeout=30) == 0
+    second = start_worker("numbers_app", SIZE=str(size)).ready()
+    sent = read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= count)
+    assert [record.key for record in sent] == [b"%d" % n for n in range(count)]
+    assert second.stop() == 0

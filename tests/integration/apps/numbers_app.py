@@ -8,6 +8,8 @@ import faust
 
 from faust_s3 import S3
 
+SIZE = int(os.environ.get("SIZE", "5000"))
+
 app = faust.App(
     os.environ["APP_ID"],
     broker=os.environ["KAFKA_BROKER"],
@@ -26,7 +28,7 @@ texts = app.topic(os.environ["SEEN"], value_serializer="json|s3")
 @app.agent(numbers)
 async def write(stream: faust.Stream[int]) -> None:
     async for number in stream:
-        await texts.send(key=str(number), value=[int(number), "x" * 5000])
+        await texts.send(key=str(number), value=[int(number), "x" * SIZE])
         print(f"sent {int(number)}.", flush=True)
 
 

@@ -170,9 +170,8 @@ def test_transactions_wait_for_uploads(
         keyed = [(b"%d" % number, payload) for number, payload in enumerate(payloads)]
         produce(stack.bootstrap, environ["RECORDS"], *keyed)
         server.kill()
-        worker = start_worker(
-            "exactly_once", CASE="s3, on commit", FAUST_S3_ENDPOINT_URL=server.endpoint_url
-        )
+        away = {"FAUST_S3_ENDPOINT_URL": server.endpoint_url, "FAUST_S3_CHECK_ON_START": "no"}
+        worker = start_worker("exactly_once", CASE="s3, on commit", **away)
         worker.wait_for("is unavailable")
         worker.wait_for("worked on 2 ")
         while committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"]) != 1:
@@ -211,4 +210,5 @@ def test_what_is_not_exactly_once(
     repeated = times.total() - len(times)
     print(f"{case}: {len(times)} results, {repeated} repeated")
     assert len(times) == 2 * COUNT
-    assert repeated
+    if "unread" in case:  # else there are one or two, or none if the kills come at other times
+        assert repeated

@@ -196,6 +196,7 @@ def test_forged_claims_are_refused(
     worker = start_worker(
         "forged_app",
         FAUST_S3_ENDPOINT_URL=requests.url,
+        FAUST_S3_CHECK_ON_START="no",
         FAUST_S3_ON_BAD_CLAIM="skip",
         FAUST_S3_MAX_PAYLOAD=str(CAP),
         FAUST_S3_THRESHOLD="1KiB",
@@ -224,7 +225,8 @@ def test_a_foreign_claim_ends_the_worker_unasked(
 ) -> None:
     """By default a forged claim stops the worker: uncommitted, and nobody was asked for it."""
     produce(stack.bootstrap, environ["RECORDS"], (None, forger.foreign()[kind].dumps()))
-    worker = start_worker("forged_app", FAUST_S3_ENDPOINT_URL=requests.url)
+    unasked = {"FAUST_S3_ENDPOINT_URL": requests.url, "FAUST_S3_CHECK_ON_START": "no"}
+    worker = start_worker("forged_app", **unasked)
     assert worker.wait(90) != 0
     assert "ClaimError: the claim names a place outside" in worker.output
     assert not committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"])

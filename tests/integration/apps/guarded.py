@@ -16,5 +16,6 @@ for function in blockers.functions.values():
     function.can_block_in("concurrent/futures/thread.py", {"submit", "_adjust_thread_count"})
     function.can_block_in("faust_s3/stores/transfer.py", {"submit"})
     function.can_block_in("faust_s3/stores/pool.py", {"submit"})
+    function.can_block_in("concurrent/futures/_base.py", {"add_done_callback", "cancel"})
 blockers.activate()
 cli()

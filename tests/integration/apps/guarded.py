@@ -17,5 +17,6 @@ for function in blockers.functions.values():
     function.can_block_in("faust_s3/stores/transfer.py", {"submit"})
     function.can_block_in("faust_s3/stores/pool.py", {"submit"})
     function.can_block_in("concurrent/futures/_base.py", {"add_done_callback", "cancel"})
+    function.can_block_in("coverage/collector.py", {"lock_data"})
 blockers.activate()
 cli()

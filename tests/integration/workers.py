@@ -61,9 +61,9 @@ class Process:
             found = self._changed.wait_for(
                 lambda: self.output.count(text) >= times or self._lines[-1:] == [""], timeout
             )
-        assert found, f"no {text!r} within {timeout} s:\n{self.output[-6000:]}"
+        assert found, f"no {text!r} within {timeout} s:\n{self.output}"
         printed = self.output.count(text) >= times
-        assert printed, f"ended before {text!r}:\n{self.output[-6000:]}"
+        assert printed, f"ended before {text!r}:\n{self.output}"
 
     def wait(self, timeout: float = 60) -> int:
         """Wait until the process ends, and return its exit code."""
@@ -71,7 +71,7 @@ class Process:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"still runs after {timeout} s:\n{self.output[-6000:]}") from None
+            raise AssertionError(f"still runs after {timeout} s:\n{self.output}") from None
         self._reader.join(10)
         assert self._process.stdout is not None
         self._process.stdout.close()

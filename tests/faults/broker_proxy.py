@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from injected import Fault, FaultProxy, Reset, Slow, reset
+from injected import NO_FAULT, Fault, FaultProxy, Refused, Reset, Slow, reset
 
 from faust_s3.local.proxy import CHUNK
 
@@ -19,6 +19,8 @@ class BrokerProxy(FaultProxy):
     _random = random.Random(4)
 
     async def _switch(self, fault: Fault) -> None:
+        if isinstance(fault, Refused | Reset):
+            self.injected += len(self._tasks)
         await super()._switch(fault)
         if isinstance(fault, Reset):
             for writer in self._tasks.values():
@@ -43,6 +45,7 @@ class BrokerProxy(FaultProxy):
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
+            self.injected += self.fault is not NO_FAULT
             await self.not_in_a_hole()
             fault = self.fault
             if isinstance(fault, Slow):

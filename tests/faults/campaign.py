@@ -12,11 +12,12 @@ from scenarios import Scenario
 from stage import Stage
 from watcher import Watcher, redeemed
 
-#: Seconds before a fault, in which all should be well, and after which we do not wait on.
-_BEFORE = 1.5
+#: Records that have to come through before a fault, so that there is work for it to hit.
+_FLOWING = 5
+#: Seconds after which we do not wait on.
 PATIENCE = 240.0
 #: Results that come once more come within so many seconds.
-_LATE = 5.0
+_LATE = 3.0
 _LOOK = 0.05
 
 
@@ -28,6 +29,7 @@ class Row:
         stall: The longest time without a new result, in seconds.
         recovery: From the end of the fault until everything sent by then had come out, in
             seconds; None if that took too long.
+        hits: What the fault has hit: requests, connections, workers; None if not known.
         broken: What breaks a promise, as numbers of records.
         theirs: Whether the promise is not ours.
     """
@@ -38,8 +40,20 @@ class Row:
     duplicated: int = 0
     stall: float = 0.0
     recovery: float | None = None
+    hits: int | None = None
     broken: dict[str, list[int]] = field(default_factory=dict)
     theirs: bool = False
+
+    def problems(self) -> list[str]:
+        """Say what is not as it has to be."""
+        found = [f"{name} {numbers}" for name, numbers in self.broken.items()]
+        if self.recovery is None:
+            found.append("no recovery")
+        if self.hits == 0:
+            found.append("the fault has hit nothing")
+        if not self.records:
+            found.append("no records")
+        return found
 
 
 @dataclass
@@ -51,6 +65,7 @@ class _Part:
     began: float
     ended: float = 0.0
     recovered: float | None = None
+    hits: int | None = None
 
 
 def play(
@@ -77,8 +92,7 @@ def play(
     say("waiting for the last results")
     _wait_for(stage, lambda: stage.watcher.missing() == 0, patience)
     stage.wait(_LATE)
-    for one in stage.crew.workers:
-        stage.crew.leave(one)
+    stage.crew.leave_all()
     stage.wait(_LATE)
     say(f"checking {len(stage.watcher.seen)} results")
     rows = _judge(stage, parts, digest, exactly_once)
@@ -94,12 +108,19 @@ def _play_one(
 ) -> _Part:
     watcher = stage.watcher
     part = _Part(one.name, _next_number(watcher), time.monotonic())
-    stage.wait(_BEFORE)
+    before = watcher.done()
+    if not _wait_for(stage, lambda: watcher.done() >= before + _FLOWING, patience):
+        say(f"{one.name}: nothing came through before it")
+        part.ended = time.monotonic()
+        return part
+    hits = one.hits and one.hits(stage)
     one.act(stage, seconds)
     due = {sent.source for sent in list(watcher.sent)}
     ended = time.monotonic()
     if _wait_for(stage, lambda: due <= {seen.source for seen in list(watcher.seen)}, patience):
         part.recovered = time.monotonic() - ended
+    if one.hits is not None and hits is not None:
+        part.hits = one.hits(stage) - hits
     recovered = "no recovery" if part.recovered is None else f"recovered in {part.recovered:.1f} s"
     say(f"{one.name}: {recovered}; {len(watcher.sent)} sent, {watcher.missing()} under way")
     part.ended = time.monotonic()
@@ -151,6 +172,7 @@ def _judge(
                 duplicated=len(of_mine(verdict.repeated)),
                 stall=_longest_stall(watcher, part.began, part.ended),
                 recovery=part.recovered,
+                hits=part.hits,
                 broken={name: of_mine(found) for name, found in broken.items() if of_mine(found)},
             )
         )

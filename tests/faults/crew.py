@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faust_s3.local.process import Server
@@ -85,11 +86,13 @@ class Crew:
 
     Attributes:
         workers: The same.
+        ended: How often one that ran was ended.
         restarts: How often one had ended by itself.
     """
 
     def __init__(self, workers: list[Program]) -> None:
         self.workers = workers
+        self.ended = 0
         self.restarts = 0
         self._wanted: set[Program] = set()
         self._lock = threading.RLock()
@@ -118,12 +121,23 @@ class Crew:
         """End a worker as an operator does, and return its exit code."""
         with self._lock:
             self._wanted.discard(one)
+            self.ended += one.running
         return one.end()
+
+    def leave_all(self) -> None:
+        """End all workers at once."""
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            list(pool.map(self.leave, self.workers))
+
+    def outages(self) -> int:
+        """Count how often a worker said that its store is away."""
+        return sum(one.output().count("is unavailable") for one in self.workers)
 
     def kill(self, one: Program) -> None:
         """End a worker as the kernel does; it is started again."""
         with self._lock:
             self._wanted.discard(one)
+            self.ended += one.running
             one.kill()
         self._done.wait(_PAUSE)
         self.join(one)

@@ -79,10 +79,16 @@ NO_FAULT = Fault()
 
 
 class FaultProxy(Proxy):
-    """A proxy whose fault can be switched while connections are open."""
+    """A proxy whose fault can be switched while connections are open.
+
+    Attributes:
+        injected: How many connections, requests or pieces of them have suffered, those
+            among them for which there was no server. Who is refused does not get here.
+    """
 
     def __init__(self, host: str, port: int, *, listen: int | None = None) -> None:
         super().__init__(host, port, listen=listen)
+        self.injected = 0
         self._fault: Fault = NO_FAULT
         self._switched = asyncio.Event()
 
@@ -112,6 +118,14 @@ class FaultProxy(Proxy):
             await self._close()
         elif isinstance(before, Refused):
             await self._open()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the server; that it is not there is a fault, too."""
+        try:
+            return await super().connect()
+        except OSError:
+            self.injected += 1
+            raise
 
     async def not_in_a_hole(self) -> None:
         """Pass on nothing while there is a black hole, and lose what waited in it.

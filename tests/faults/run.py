@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from apache_kafka import available
 from campaign import Row, play
 from comparison import compare
 from payloads import digest_of_result
-from scenarios import EXACTLY_ONCE, SCENARIOS, Scenario, at_random
+from scenarios import EXACTLY_ONCE, SCENARIOS, Scenario, anything, at_random
 from stage import Servers, servers, stage
 from table import table
 
@@ -34,8 +35,8 @@ def main() -> int:
     options = parse()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is known
     if (problem := available()) is not None:
-        print(problem, file=sys.stderr)
-        return 2
+        print(f"no faults were injected: {problem}", file=sys.stderr)
+        return 1 if os.environ.get("CI") else 0
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="faust-s3-faults-") as made:
         directory = options.keep or Path(made)
@@ -45,10 +46,11 @@ def main() -> int:
             rows += exactly_once(on, options)
             rows += comparison(on, options)
     print(table(rows))
-    broken = [row for row in rows if not row.theirs and (row.broken or row.recovery is None)]
-    for row in broken:
-        print(f"{row.fault}: broken {row.broken}, recovery {row.recovery}", file=sys.stderr)
-    return 1 if broken else 0
+    problems = {row.fault: row.problems() for row in rows if not row.theirs}
+    for fault, found in problems.items():
+        for problem in found:
+            print(f"{fault}: {problem}", file=sys.stderr)
+    return 1 if any(problems.values()) or not rows else 0
 
 
 def parse() -> argparse.Namespace:
@@ -67,7 +69,7 @@ def parse() -> argparse.Namespace:
         if name not in names:
             parser.error(f"--fault {name!r} is not one of {', '.join(names)}")
     if options.minutes is None:
-        options.minutes = 0.5 if options.short else 10.0
+        options.minutes = 0.4 if options.short else 10.0
     options.workers = options.workers or (2 if options.short else 3)
     return options
 
@@ -86,7 +88,7 @@ def at_least_once(on: Servers, options: argparse.Namespace) -> list[Row]:
     plan = chosen(SCENARIOS, options)
     if _RANDOM in (options.fault or [_RANDOM]) and options.minutes:
         name = f"{_RANDOM}, {options.minutes:g} minutes, seed {options.seed}"
-        plan.append((Scenario(name, at_random(options.minutes, say)), 0.0))
+        plan.append((Scenario(name, at_random(options.minutes, say), anything), 0.0))
     return run(on, "at-least-once", plan, options, {"GUARANTEE": "at_least_once"})
 
 
@@ -103,7 +105,7 @@ def comparison(on: Servers, options: argparse.Namespace) -> list[Row]:
     """Have agents read through an outage, with this package and with another one."""
     if options.guarantee or _COMPARISON not in (options.fault or [_COMPARISON]):
         return []
-    seconds = 15.0 if options.short else 90.0
+    seconds = 10.0 if options.short else 90.0
     return compare(on, seconds=seconds, seed=options.seed, rate=_RECORDS_PER_SECOND, say=say)
 
 

@@ -28,7 +28,6 @@ class S3Proxy(FaultProxy):
     Attributes:
         endpoint_url: Where the proxy listens.
         requests: How many came.
-        injected: How many of them suffered a fault of their own.
     """
 
     def __init__(self, endpoint_url: str, *, seed: int = 4) -> None:
@@ -36,7 +35,6 @@ class S3Proxy(FaultProxy):
         super().__init__(server.hostname or "127.0.0.1", server.port or 80)
         self.endpoint_url = f"http://127.0.0.1:{self.listen}"
         self.requests = 0
-        self.injected = 0
         self.random = random.Random(seed)
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

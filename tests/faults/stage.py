@@ -104,7 +104,7 @@ def stage(
     rate: float,
     environ: Mapping[str, str],
 ) -> Iterator[Stage]:
-    """Start the workers of an app, one of those in ``apps``, and a feeder once they are ready."""
+    """Start the workers of an app, one of those in ``apps``, and a feeder."""
     records, results = f"{name}-records", f"{name}-results"
     for topic in (records, results):
         on.kafka.create_topic(topic, partitions=PARTITIONS)
@@ -129,9 +129,9 @@ def stage(
     )
     watcher = Watcher(on.kafka.bootstrap, records, results, partitions=PARTITIONS)
     with watcher, crew:
-        crew.wait_until_ready(90)
         feeder.start()
         try:
+            crew.wait_until_ready(90)
             yield Stage(on, crew, feeder, watcher, Random(seed))
         finally:
             feeder.kill()

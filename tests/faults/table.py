@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from campaign import Row
 
-_HEAD = ("fault", "records", "lost", "duplicated", "longest stall", "time to recover")
+_HEAD = ("fault", "hits", "records", "lost", "duplicated", "longest stall", "time to recover")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -27,5 +27,6 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
-    counts = map(str, (row.records, row.lost, row.duplicated))
+    hits = "" if row.hits is None else row.hits
+    counts = map(str, (hits, row.records, row.lost, row.duplicated))
     return (row.fault, *counts, f"{row.stall:.1f} s", recovery)

@@ -36,10 +36,26 @@ def test_stalls(seen: list[tuple[int, float]], stall: float) -> None:
 
 def test_the_table() -> None:
     """A line for each row, in columns."""
-    rows = [Row("none", 120, 0, 0, 1.26, 0.0), Row("S3 away", 7, 1, 12, 91.0)]
+    rows = [Row("none", 120, 0, 0, 1.26, 0.0), Row("S3 away", 7, 1, 12, 91.0, hits=3)]
     assert table(rows).splitlines() == [
-        "| fault   | records | lost | duplicated | longest stall | time to recover |",
-        "|---------|--------:|-----:|-----------:|--------------:|----------------:|",
-        "| none    |     120 |    0 |          0 |         1.3 s |           0.0 s |",
-        "| S3 away |       7 |    1 |         12 |        91.0 s |           never |",
+        "| fault   | hits | records | lost | duplicated | longest stall | time to recover |",
+        "|---------|-----:|--------:|-----:|-----------:|--------------:|----------------:|",
+        "| none    |      |     120 |    0 |          0 |         1.3 s |           0.0 s |",
+        "| S3 away |    3 |       7 |    1 |         12 |        91.0 s |           never |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "problems"),
+    [
+        (Row("none", 120, recovery=0.0), []),
+        (Row("S3 away", 120, recovery=0.0, hits=1), []),
+        (Row("S3 away", 120, recovery=0.0, hits=0), ["the fault has hit nothing"]),
+        (Row("S3 away", 120, hits=1), ["no recovery"]),
+        (Row("none", recovery=0.0), ["no records"]),
+        (Row("none", 9, 1, recovery=0.0, broken={"lost": [7]}), ["lost [7]"]),
+    ],
+)
+def test_what_makes_a_campaign_fail(row: Row, problems: list[str]) -> None:
+    """A broken promise, and also a fault that shows nothing."""
+    assert row.problems() == problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -42,6 +43,7 @@ from faust_s3.exceptions import (
     S3Error,
     StoreUnavailable,
 )
+from faust_s3.local.ports import free_ports
 from faust_s3.pipeline import Pipeline
 from faust_s3.retry import Patience
 from faust_s3.stores import Location
@@ -272,3 +274,28 @@ def test_connections_to_the_broker_are_reset(broker: BrokerProxy) -> None:
             with pytest.raises(ConnectionError):
                 ask(broker)
     assert ask(broker) == b"hello"
+
+
+@pytest.mark.parametrize("fault", [Slow(), BlackHole(), Refused(), Reset()])
+def test_what_suffers_at_the_broker_is_counted(broker: BrokerProxy, fault: Fault) -> None:
+    """Connections that are there, or what is on its way in them; nothing before and after."""
+    with socket.create_connection(("127.0.0.1", broker.listen), 5) as connection:
+        connection.sendall(b"hello")
+        assert connection.recv(5) == b"hello"
+        assert broker.injected == 0
+        with broker.suffering(fault):
+            connection.settimeout(0.2)
+            with contextlib.suppress(OSError):
+                connection.sendall(b"again")
+                connection.recv(5)
+    suffered = broker.injected
+    assert suffered
+    assert ask(broker) == b"hello"
+    assert broker.injected == suffered
+
+
+def test_a_broker_that_is_not_there_is_counted() -> None:
+    """The proxy listens, and leads nowhere."""
+    with BrokerProxy("127.0.0.1", free_ports(1)[0]) as proxy:
+        assert ask(proxy) == b""
+        assert proxy.injected == 1

@@ -69,6 +69,10 @@ class Watcher:
         """Count the records that were sent and have no result yet."""
         return len({one.source for one in self.sent} - {one.source for one in self.seen})
 
+    def done(self) -> int:
+        """Count the records that have a result."""
+        return len({one.source for one in self.seen})
+
     async def _watch(self) -> None:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,

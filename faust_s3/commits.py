@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, cast
 
 from faust.exceptions import ProducerSendError
-from faust.types import TP, AppT, ConsumerT
+from faust.types import TP, AppT, ConsumerT, Message
 
 from faust_s3.internals import first_in_process, forget_acks, new_offset_below
 
@@ -44,7 +44,7 @@ class Commits:
     def __init__(self, app: AppT) -> None:
         self._app = app
         self._held: dict[TP, dict[asyncio.Future[None], int]] = defaultdict(dict)
-        self._attached: dict[TP, list[tuple[int, Publish]]] = defaultdict(list)
+        self._attached: dict[TP, list[tuple[Message, Publish]]] = defaultdict(list)
         self._closed = False
         self._ends_at: float | None = None
 
@@ -62,15 +62,18 @@ class Commits:
 
             arrived.add_done_callback(release)
 
-    def attach(self, event: tuple[TP, int], publish: Publish) -> None:
+    def attach(self, event: Message, publish: Publish) -> None:
         """Have something published in the commit of an event, after it was acknowledged.
 
+        An agent may still be processing an event when its partition is revoked. That event
+        is delivered again, if not to this worker, and what belongs to it is not published
+        for both.
+
         Args:
-            event: Partition and offset.
+            event: The message that is being processed.
             publish: Returns what is done when it has arrived.
         """
-        tp, offset = event
-        self._attached[tp].append((offset, publish))
+        self._attached[event.tp].append((event, publish))
 
     def refuse(self, tp: TP, offset: int, exc: BaseException) -> None:
         """Hold an event, because of an error, until its partition is revoked."""
@@ -78,6 +81,10 @@ class Commits:
         refused.set_exception(exc)
         refused.exception()
         self.hold([(tp, offset)], refused)
+
+    def is_current(self, message: Message) -> bool:
+        """Tell whether no partitions were revoked since a message was fetched."""
+        return message.generation_id == self._app.consumer_generation_id
 
     def comes_again(self, events: Iterable[tuple[TP, int]], arrived: asyncio.Future[None]) -> bool:
         """Tell whether events are delivered again because of something that was sent earlier.
@@ -182,9 +189,10 @@ class Commits:
         arriving = []
         try:
             for tp, offset in offsets.items():
-                due = [(at, publish) for at, publish in self._attached[tp] if at < offset]
-                self._attached[tp] = [entry for entry in self._attached[tp] if entry[0] >= offset]
-                for _, publish in sorted(due, key=lambda entry: entry[0]):
+                valid = [entry for entry in self._attached[tp] if self.is_current(entry[0])]
+                due = [entry for entry in valid if entry[0].offset < offset]
+                self._attached[tp] = [entry for entry in valid if entry[0].offset >= offset]
+                for _, publish in sorted(due, key=lambda entry: entry[0].offset):
                     arriving.append(await publish())
             await asyncio.gather(*arriving)
         except BaseException as exc:

@@ -209,7 +209,7 @@ class Hub:
 
     def ack(self, message: Message) -> None:
         """Acknowledge a message that no agent gets, unless it will be delivered again."""
-        if message.generation_id == self.app.consumer_generation_id:
+        if self.commits.is_current(message):
             message.ack(self.app.consumer)
 
     async def not_sent(self, events: Sequence[tuple[TP, int]], exc: BaseException) -> None:

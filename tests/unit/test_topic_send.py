@@ -1070,6 +1070,32 @@ async def test_what_belongs_to_the_next_event_is_not_published_yet() -> None:
     assert world.producer.values == [b"first", b"second"]
 
 
+@pytest.mark.parametrize("rejoined", [False, True])
+async def test_what_belongs_to_an_event_of_another_generation(rejoined: bool) -> None:
+    """An agent still processes what is delivered again: only one of both is published."""
+    world = World(stream_publish_on_commit=True)
+    app: Any = world.app
+    old = Source(world)
+
+    async def send_for_the_old_one() -> None:
+        with processing(old.event):
+            await world.photos.send(value=b"old")
+
+    await app.on_partitions_revoked.send({old.message.tp})
+    if not rejoined:
+        await send_for_the_old_one()
+    app.consumer_generation_id += 1
+    if rejoined:
+        await send_for_the_old_one()
+    again = Source(world)
+    again.message.generation_id = app.consumer_generation_id
+    with processing(again.event):
+        await world.photos.send(value=b"again")
+    await settle()
+    assert await again.commit()
+    assert world.producer.values == [b"again"]
+
+
 async def test_plain_messages_published_on_commit() -> None:
     """A topic that did not opt in is plain Faust."""
     world = World(stream_publish_on_commit=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -96,6 +97,8 @@ def play(
     stage.wait(_LATE)
     say(f"checking {len(stage.watcher.seen)} results")
     rows = _judge(stage, parts, digest, exactly_once)
+    if exactly_once:
+        stage.notes += _repeats(stage.watcher)
     if stage.crew.restarts:
         say(f"workers that ended by themselves were started again {stage.crew.restarts} times")
     for note in stage.notes:
@@ -177,6 +180,18 @@ def _judge(
             )
         )
     return rows
+
+
+def _repeats(watcher: Watcher) -> list[str]:
+    """Say where results lie that came more than once, for whoever looks for the cause."""
+    found = defaultdict(list)
+    for one in watcher.seen:
+        found[one.source].append(one.place)
+    return [
+        f"what became of {source} lies at {', '.join(map(str, places))}"
+        for source, places in found.items()
+        if len(places) > 1
+    ]
 
 
 def _longest_stall(watcher: Watcher, began: float, ended: float) -> float:

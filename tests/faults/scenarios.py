@@ -178,6 +178,7 @@ _OF_TRANSACTIONS = {
     "kill -9 of a worker": 1.0,
     "kill -9 and restart of the broker": 1.0,
     "SIGTERM under load": 4.0,
+    "rebalance storm": 8.0,
     "S3 outage": 6.0,
     "S3 throttles 50 %": 0.0,
 }

@@ -22,11 +22,16 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """A result, with the digest if its payload is on the topic, or else the claim."""
+    """A result, with the digest if its payload is on the topic, or else the claim.
+
+    Attributes:
+        place: Where the result lies.
+    """
 
     number: int
     key: bytes
     source: Source
+    place: Source
     at: float
     digest: str | None
     claim: Claim | None
@@ -108,6 +113,7 @@ class Watcher:
                 int(headers["number"]),
                 record.key,
                 Source(partition, offset),
+                Source(record.partition, record.offset),
                 time.monotonic(),
                 digest,
                 claim,

@@ -7,7 +7,7 @@ import os
 import faust
 from payloads import processed
 
-from faust_s3 import S3
+from faust_s3 import S3, Payload
 
 app = faust.App(
     os.environ["APP_ID"],
@@ -43,3 +43,13 @@ async def process(stream: faust.Stream[bytes]) -> None:
                 "source": f"{message.partition}:{message.offset}".encode(),
             },
         )
+
+
+if os.environ["GUARANTEE"] == "exactly_once":
+    # Faust publishes what goes to topics that the app does not read outside of transactions.
+
+    @app.agent(results)
+    @s3.rehydrate(lazy=True)
+    async def read(stream: faust.Stream[Payload[bytes]]) -> None:
+        async for _ in stream:
+            pass

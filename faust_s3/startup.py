@@ -26,6 +26,7 @@ from faust_s3.exceptions import (
     S3Error,
 )
 from faust_s3.retry import FOREVER, Backoff, Outage, retrying
+from faust_s3.stores.answers import ForeignAnswer
 from faust_s3.stores.base import Location, Store
 from faust_s3.topic import OffloadingTopic
 
@@ -87,12 +88,12 @@ async def check_store(store: Store, config: Config, needs: Needs) -> None:
     backoff = Backoff(config.retry_base, config.retry_cap)
 
     async def ask() -> tuple[_Refusal | None, _Refusal | None]:
-        return await _reading(store, config), await _writing(store, config)
+        try:
+            return await _reading(store, config), await _writing(store, config)
+        except (PermanentError, ConfigError, ForeignAnswer) as exc:
+            raise ConfigError(f"{_blame(exc, config)}: {exc.reason}") from exc
 
-    try:
-        reading, writing = await retrying(ask, backoff=backoff, patience=FOREVER, outage=outage)
-    except (PermanentError, ConfigError) as exc:
-        raise ConfigError(f"{_blame(exc, config)}: {exc.reason}") from exc
+    reading, writing = await retrying(ask, backoff=backoff, patience=FOREVER, outage=outage)
     _judge(reading, writing, needs, config)
 
 
@@ -203,7 +204,8 @@ def _blame(exc: S3Error, config: Config) -> str:
     """Say which setting is wrong, and the rule."""
     if isinstance(exc, BucketMissing):
         return f"{_given(config)} must name a bucket that is there"
-    if isinstance(exc, ObjectMissing):  # an answer to the begin of an upload
+    # An upload cannot begin for want of an object.
+    if isinstance(exc, ObjectMissing | ForeignAnswer):
         return f"{_given(config)} must name an S3 server"
     names = ("region", "profile", "sse", "sse_kms_key_id")
     given = [f"{name} {value!r}" for name in names if (value := getattr(config, name)) is not None]

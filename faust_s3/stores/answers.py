@@ -14,7 +14,16 @@ from faust_s3.exceptions import (
 )
 from faust_s3.stores.base import Location
 
-__all__ = ["kind_of_answer", "sentence"]
+__all__ = ["ForeignAnswer", "kind_of_answer", "sentence"]
+
+
+class ForeignAnswer(StoreUnavailable):
+    """What answered is not the store.
+
+    In front of a store that was there it is a proxy, say, with a page for people, and the store
+    comes back. At the start of a worker it is a wrong endpoint.
+    """
+
 
 # What a store's error code calls for. A code that is not listed goes by its HTTP status.
 _CODES: dict[str, type[S3Error]] = {
@@ -57,6 +66,7 @@ _STATUSES: dict[int, type[S3Error]] = {
 
 _SENTENCES: dict[type[S3Error], str] = {
     StoreUnavailable: "the store is not available",
+    ForeignAnswer: "what answers is not the store",
     ObjectMissing: "there is no such object",
     BucketMissing: "there is no such bucket",
     AccessDenied: "access is denied",

@@ -72,17 +72,6 @@ class FaultServer(ThreadingHTTPServer):
         self._thread.join()
 
 
-def refuse(status: int, code: str, **headers: str) -> Behaviour:
-    """Answer with an error of S3's."""
-
-    def behave(connection: Connection) -> None:
-        body = f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode()
-        connection.start(status, len(body), **headers)
-        connection.wfile.write(body)
-
-    return behave
-
-
 def done(connection: Connection) -> None:
     """Answer that all is well, without a body."""
     connection.start(204, None)
@@ -122,8 +111,27 @@ def without_ranges(connection: Connection) -> None:
     connection.wfile.write(whole)
 
 
-def page(connection: Connection) -> None:
-    """Answer with a page for people where XML is due."""
-    body = b"<html><p>log in here"
-    connection.start(200, len(body))
-    connection.wfile.write(body)
+def answering(status: int, body: bytes, **headers: str) -> Behaviour:
+    """Answer whatever is asked."""
+
+    def behave(connection: Connection) -> None:
+        connection.start(status, len(body), **headers)
+        connection.wfile.write(body)
+
+    return behave
+
+
+def refuse(status: int, code: str, **headers: str) -> Behaviour:
+    """Answer with an error of S3's."""
+    body = f"<Error><Code>{code}</Code><Message>as told</Message></Error>"
+    return answering(status, body.encode(), **headers)
+
+
+def redirect(connection: Connection) -> None:
+    """Send everybody to a page to log in, and there show it."""
+    there = connection.path == "/login"
+    (page if there else answering(302, b"", Location="/login"))(connection)
+
+
+#: A page for people where XML is due.
+page = answering(200, b"<html><p>log in here")

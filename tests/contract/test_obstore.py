@@ -291,6 +291,14 @@ async def test_cut_body(faulty: MakeStore) -> None:
         await faulty(_modified(cut)).get(PLACE, max_size=1000)
 
 
+async def test_page_instead_of_an_object(faulty: MakeStore) -> None:
+    """A page of a proxy is not an object, nor does it say that there is one."""
+    with pytest.raises(StoreUnavailable):
+        await faulty(_modified(page)).get(PLACE, max_size=1000)
+    with pytest.raises(StoreUnavailable):
+        await faulty(page).put(PLACE, b"payload")
+
+
 async def test_page_instead_of_a_listing(faulty: MakeStore) -> None:
     """A page of a proxy is not a listing."""
     with pytest.raises(StoreUnavailable):

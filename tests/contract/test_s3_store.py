@@ -15,6 +15,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 from botocore.awsrequest import AWSResponse
 from faults import (
+    Behaviour,
+    answering,
     cut,
     done,
     page,
@@ -376,8 +378,15 @@ async def test_cut_body(faulty_store: MakeStore) -> None:
 
 async def test_body_without_length(faulty_store: MakeStore) -> None:
     """A page of a proxy is not an object."""
-    with pytest.raises(StoreUnavailable, match="length"):
+    with pytest.raises(StoreUnavailable, match="ContentLength"):
         await faulty_store(without_length).get(PLACE, max_size=1000)
+
+
+@pytest.mark.parametrize("behaviour", [page, answering(200, b"<html></html>"), done])
+async def test_a_page_stores_nothing(faulty_store: MakeStore, behaviour: Behaviour) -> None:
+    """An answer that is not the store's does not say that an object is stored."""
+    with pytest.raises(StoreUnavailable):
+        await faulty_store(behaviour).put(PLACE, b"payload")
 
 
 async def test_page_instead_of_a_listing(faulty_store: MakeStore) -> None:
@@ -489,7 +498,7 @@ async def test_asks_before_large_bodies_only(
     faulty_store: MakeStore, faults: Any, size: int, asks: bool
 ) -> None:
     """A put is one round trip, but for bodies that are worth a question."""
-    server = faults(done)
+    server = faults(answering(200, b"", ETag="etag"))
     await faulty_store(server).put(PLACE, b"x" * size)
     ((_, _, headers),) = server.requests
     assert ("Expect" in headers) is asks

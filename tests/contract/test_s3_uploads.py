@@ -243,6 +243,24 @@ async def test_who_may_only_read(real_store: MakeStore, s3_server: Any, bucket: 
         await store.open_upload(Location(bucket, "key"))
 
 
+@pytest.mark.parametrize(
+    "operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
+)
+async def test_a_page_is_no_upload(
+    real_store: MakeStore, session: boto3.Session, bucket: str, client: Any, operation: str
+) -> None:
+    """A proxy that answers 200 with a page of its own has stored nothing; it is an outage."""
+
+    def page_of_its_own(request: Any, **_: Any) -> AWSResponse:
+        return AWSResponse(request.url, 200, {}, _Raw(b"<html></html>"))
+
+    session.events.register(f"before-send.s3.{operation}", page_of_its_own)
+    store = real_store(multipart_threshold=PART, **PARTS)
+    with pytest.raises(StoreUnavailable, match="what answers is not the store"):
+        await store.put(Location(bucket, "key"), b"x" * (PART + 1))
+    assert "Contents" not in client.list_objects_v2(Bucket=bucket)
+
+
 # Ranges
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from clients import s3_client
-from faults import Behaviour, FaultServer, refuse
+from faults import Behaviour, FaultServer, answering, done, page, redirect, refuse
 
 from faust_s3 import Config, ConfigError
 from faust_s3.local import SeaweedFS
 from faust_s3.startup import Needs, check_store
+from faust_s3.stores.obstore import ObstoreStore
 from faust_s3.stores.s3 import S3Store
 
 # They look at the server with a blocking client.
 pytestmark = pytest.mark.may_block
+
+MakeStore = Callable[..., S3Store]
 
 READS = Needs(reads=True, writes=False)
 WRITES = Needs(reads=False, writes=True)
@@ -54,7 +59,7 @@ def guarded() -> Iterator[Guarded]:
 
 
 @pytest.fixture
-def check(guarded: Guarded, make_store: Callable[..., S3Store]) -> Callable[..., Any]:
+def check(guarded: Guarded, make_store: MakeStore) -> Callable[..., Any]:
     """Check as somebody, below a prefix of the test's own."""
 
     async def run(name: str, needs: Needs, *, url: str, secret: str | None = None) -> None:
@@ -140,9 +145,7 @@ async def test_wrong_credentials(
     assert (secret or name * 2) not in str(caught.value).replace("not match", "")
 
 
-async def test_no_credentials(
-    guarded: Guarded, make_store: Callable[..., S3Store], aws: Any
-) -> None:
+async def test_no_credentials(guarded: Guarded, make_store: MakeStore, aws: Any) -> None:
     """boto3 finds none, which is an error and not an outage."""
     store = make_store(endpoint_url=guarded.endpoint_url, region=guarded.region)
     with pytest.raises(ConfigError, match=r"boto3 finds.*Unable to locate credentials"):
@@ -172,7 +175,7 @@ async def test_wrong_settings(
     settings: dict[str, Any],
     sentence: str,
     faults: Callable[[Behaviour], FaultServer],
-    make_store: Callable[..., S3Store],
+    make_store: MakeStore,
 ) -> None:
     """As AWS answers in a wrong region, with a wrong key, or something that is no S3 at all."""
     server = faults(behaviour)
@@ -184,6 +187,89 @@ async def test_wrong_settings(
         await check_store(store, config, READS)
 
 
+@pytest.mark.parametrize("engine", ["boto3", "obstore"])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        page,
+        answering(200, b"OK"),
+        answering(200, b"<html></html>"),
+        answering(404, b"<html><p>not found"),
+        answering(404, b"404 page not found"),
+        done,
+        redirect,
+    ],
+)
+async def test_what_is_no_s3_server(
+    behaviour: Behaviour,
+    engine: str,
+    faults: Callable[[Behaviour], FaultServer],
+    make_store: MakeStore,
+    make_obstore: Callable[..., ObstoreStore],
+) -> None:
+    """Whoever answers, and not as S3 does, is not waited for."""
+    url = faults(behaviour).url
+    session = boto3.Session("key-id", "secret", region_name="us-east-1")
+    settings: dict[str, Any] = {"session": session, "endpoint_url": url}
+    store = (
+        make_store(**settings)
+        if engine == "boto3"
+        else make_obstore(path_style=True, region="us-east-1", **settings)
+    )
+    with pytest.raises(ConfigError, match=f"at endpoint_url '{url}' must name an S3 server: "):
+        await check_store(store, Config(url="s3://bucket/x", endpoint_url=url), READS)
+
+
+@pytest.mark.parametrize(
+    "behaviour", [answering(502, b"<html><p>bad gateway"), answering(503, b"back soon")]
+)
+async def test_a_gateway_without_its_server_is_waited_for(
+    behaviour: Behaviour, faults: Callable[[Behaviour], FaultServer], make_store: MakeStore
+) -> None:
+    """The same pages with a status that says so are those of an outage."""
+    server = faults(behaviour)
+    session = boto3.Session("key-id", "secret", region_name="us-east-1")
+    store = make_store(session=session, endpoint_url=server.url)
+    waiting = asyncio.ensure_future(check_store(store, Config(url="s3://bucket/x"), READS))
+    while len(server.requests) < 3:  # noqa: ASYNC110 - they are counted in another thread
+        await asyncio.sleep(0.01)
+    server.behaviour = refuse(404, "NoSuchBucket")
+    with pytest.raises(ConfigError, match="must name a bucket that is there"):
+        await waiting
+
+
+async def test_a_name_that_leads_nowhere_is_waited_for(
+    faults: Callable[[Behaviour], FaultServer],
+    make_store: MakeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Names come and go as servers do; one line says which it is that does not resolve."""
+    server = faults(refuse(404, "NoSuchBucket"))
+    resolve = socket.getaddrinfo
+    asked = 0
+
+    def resolving(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal asked
+        if host == "store.invalid":
+            asked += 1
+            if asked < 3:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            host = "127.0.0.1"
+        return resolve(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolving)
+    url = f"http://store.invalid:{server.server_port}"
+    session = boto3.Session("key-id", "secret", region_name="us-east-1")
+    store = make_store(session=session, endpoint_url=url)
+    with pytest.raises(ConfigError, match="must name a bucket that is there"):
+        await check_store(store, Config(url="s3://bucket/x", endpoint_url=url), READS)
+    (line,) = [entry.message for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert line.startswith("s3://bucket/x is unavailable for 0 s now: ")
+    assert f'Could not connect to the endpoint URL: "{url}/' in line
+    assert line.endswith("; the worker waits before it joins its group")
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -192,7 +278,7 @@ async def test_wrong_settings(
     ],
 )
 async def test_settings_that_boto3_refuses(
-    settings: dict[str, Any], sentence: str, make_store: Callable[..., S3Store], aws: Any
+    settings: dict[str, Any], sentence: str, make_store: MakeStore, aws: Any
 ) -> None:
     """No request is made; the sentence is of the same kind."""
     with pytest.raises(ConfigError, match=sentence):

@@ -22,7 +22,9 @@ from faust_s3.exceptions import (
     StoreUnavailable,
 )
 from faust_s3.stores import Location
+from faust_s3.stores.answers import ForeignAnswer
 from faust_s3.stores.s3 import translate
+from faust_s3.stores.s3.errors import require
 
 PLACE = Location("bucket", "key")
 
@@ -216,7 +218,6 @@ def test_botocore(kind: type[Exception]) -> None:
         TimeoutError("slow"),
         socket.gaierror("no name"),
         OSError("no route"),
-        ResponseParserError("not XML"),
         RuntimeError("Credentials were refreshed, but the refreshed credentials are expired."),
     ],
     ids=lambda exc: type(exc).__qualname__,
@@ -226,6 +227,24 @@ def test_layers_below(exc: Exception) -> None:
     error = translate(exc, PLACE)
     assert type(error) is StoreUnavailable
     assert type(exc).__name__ in str(error)
+
+
+@pytest.mark.parametrize(
+    "exc", [ResponseParserError("not XML"), RecursionError("redirected once more")]
+)
+def test_what_is_not_from_the_store(exc: Exception) -> None:
+    """It passes while a worker runs, and a worker that starts tells it from an outage."""
+    error = translate(exc, PLACE)
+    assert type(error) is ForeignAnswer
+    assert isinstance(error, StoreUnavailable)
+    assert str(exc) in str(error)
+
+
+def test_what_an_answer_has_to_have() -> None:
+    """What is missing is named."""
+    require({"ETag": "", "ContentLength": 0}, PLACE, "ContentLength", "ETag")
+    with pytest.raises(ForeignAnswer, match="an answer without ContentLength and ETag"):
+        require({}, PLACE, "ContentLength", "ETag")
 
 
 def test_own_error_in_a_body_stays() -> None:

@@ -21,6 +21,7 @@ from faust_s3 import (
 )
 from faust_s3.startup import Needs, check_store, ending, needs_of
 from faust_s3.stores import Location, MemoryStore
+from faust_s3.stores.answers import ForeignAnswer
 
 CONFIG = Config(url=URL, retry_base=0.001, retry_cap=0.001)
 THERE = Location(CONFIG.home.bucket, f"{CONFIG.home.prefix}/there")
@@ -189,6 +190,11 @@ async def test_an_object_that_cannot_be_read_now_is_no_refusal(error: S3Error) -
             {"endpoint_url": "http://printer"},
             BucketMissing("404"),
             f"url {URL!r} at endpoint_url 'http://printer' must name a bucket that is there: 404",
+        ),
+        (
+            {"endpoint_url": "http://printer"},
+            ForeignAnswer("a page"),
+            f"url {URL!r} at endpoint_url 'http://printer' must name an S3 server: a page",
         ),
     ],
 )

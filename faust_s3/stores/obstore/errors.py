@@ -18,7 +18,7 @@ from faust_s3.exceptions import (
     S3Error,
     StoreUnavailable,
 )
-from faust_s3.stores.answers import kind_of_answer, sentence
+from faust_s3.stores.answers import ForeignAnswer, kind_of_answer, sentence
 from faust_s3.stores.base import Location
 
 __all__ = ["FOREIGN", "ends_before", "translate"]
@@ -40,6 +40,8 @@ _CLASSES: tuple[tuple[type[Exception], type[S3Error]], ...] = (
     (OSError, StoreUnavailable),
 )
 
+#: What it says of answers that lack what those of stores have.
+_FOREIGN_ANSWERS = ("non-partial response when range requested", "Header missing from response")
 #: What our provider of credentials raised, as obstore repeats it.
 _PROVIDER = re.compile(r"credential provider: (StoreUnavailable|AccessDenied|ConfigError): (.*)")
 _KINDS: dict[str, type[S3Error]] = {
@@ -93,6 +95,8 @@ def _kind(exc: Exception, said: str, *, on_object: bool) -> type[S3Error]:
         return kind_of_answer(code, int(status or 0), on_object=on_object)
     if "specified container does not exist" in said:  # Azure's answer to a delete
         return BucketMissing
+    if any(words in said for words in _FOREIGN_ANSWERS):
+        return ForeignAnswer
     if "incorrectly configured region" in said:
         return ConfigError
     if "os error 13" in said or "os error 1)" in said:  # EACCES, EPERM: of directories

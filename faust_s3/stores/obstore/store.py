@@ -19,6 +19,7 @@ from faust_s3.exceptions import (
     RequestRefused,
     StoreUnavailable,
 )
+from faust_s3.stores.answers import ForeignAnswer, sentence
 from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.obstore.clients import client_maker
 from faust_s3.stores.obstore.errors import FOREIGN, ends_before, translate
@@ -140,6 +141,8 @@ class ObstoreStore(Store):
         async def read(client: Any) -> tuple[Any, int, str | None]:
             answer = await client.get_async(location.key)
             size, etag = answer.meta["size"], answer.meta["e_tag"]
+            if etag is None and self._parts is not None:
+                raise sentence(ForeignAnswer, "an answer without ETag", location)
             if size > max_size:
                 raise PayloadTooLarge(
                     f"the object has more than {max_size} bytes",

@@ -16,10 +16,10 @@ from faust_s3.exceptions import (
     S3Error,
     StoreUnavailable,
 )
-from faust_s3.stores.answers import kind_of_answer, sentence
+from faust_s3.stores.answers import ForeignAnswer, kind_of_answer, sentence
 from faust_s3.stores.base import Location
 
-__all__ = ["FOREIGN", "translate"]
+__all__ = ["FOREIGN", "require", "translate"]
 
 # What comes before or instead of an answer. The first class that matches decides.
 _CLASSES: tuple[tuple[type[Exception], type[S3Error]], ...] = (
@@ -38,12 +38,14 @@ _CLASSES: tuple[tuple[type[Exception], type[S3Error]], ...] = (
     (boto.HTTPClientError, StoreUnavailable),
     (boto.IncompleteReadError, StoreUnavailable),
     (boto.FlexibleChecksumError, StoreUnavailable),
-    (ResponseParserError, StoreUnavailable),  # no XML: a proxy's page, or an answer cut short
+    (ResponseParserError, ForeignAnswer),  # no XML: a page for people
     (boto.ParamValidationError, RequestRefused),  # such as an empty key
     (boto.BotoCoreError, ConfigError),  # profile, region, endpoint, addressing
     (HTTPError, StoreUnavailable),  # urllib3's, from streaming bodies; so are the next two
     (HTTPException, StoreUnavailable),
     (OSError, StoreUnavailable),
+    # Redirected, botocore asks for the bucket's region, and is redirected (utils.py, 1.44).
+    (RecursionError, ForeignAnswer),
     (RuntimeError, StoreUnavailable),  # renewed, yet expired (botocore/credentials.py, 1.44)
     (ValueError, ConfigError),  # an endpoint that is no URL (botocore/endpoint.py, 1.44)
 )
@@ -65,6 +67,18 @@ def translate(exc: Exception, location: Location) -> S3Error:
     """
     kind, said = _answer(exc) if isinstance(exc, boto.ClientError) else _failure(exc)
     return sentence(kind, said, location)
+
+
+def require(answer: Any, location: Location, *names: str) -> None:
+    """Refuse an answer without what S3 answers.
+
+    A proxy that answers 200 with a page for people would have stored an object otherwise.
+
+    Raises:
+        ForeignAnswer: If one of the names is not there.
+    """
+    if missing := [name for name in names if name not in answer]:
+        raise sentence(ForeignAnswer, f"an answer without {' and '.join(missing)}", location)
 
 
 def _answer(exc: Any) -> tuple[type[S3Error], str]:

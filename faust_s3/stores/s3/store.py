@@ -27,7 +27,7 @@ from faust_s3.exceptions import (
     StoreUnavailable,
 )
 from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
-from faust_s3.stores.s3.errors import FOREIGN, translate
+from faust_s3.stores.s3.errors import FOREIGN, require, translate
 from faust_s3.stores.s3.upload import S3Upload, UploadGone
 from faust_s3.stores.transfer import Request, Threads
 
@@ -229,7 +229,10 @@ class S3Store(Store):
         checksum = {} if sha256 is None else {"ChecksumSHA256": b64encode(sha256).decode()}
         bucket, key = request.location
         body = request.body(data)
-        client.put_object(Bucket=bucket, Key=key, Body=body, **checksum, **self._encryption)
+        answer = client.put_object(
+            Bucket=bucket, Key=key, Body=body, **checksum, **self._encryption
+        )
+        require(answer, request.location, "ETag")
 
     async def _put_parts(self, location: Location, data: bytes, sha256: bytes | None) -> None:
         def verify(client: Any, request: Request) -> None:
@@ -326,13 +329,7 @@ def _get_range(start: int, stop: int, client: Any, request: Request) -> bytes:
 
 
 def _length(answer: Any, request: Request) -> int:
-    if not {"ContentLength", "ETag"} <= answer.keys():
-        bucket, key = request.location
-        raise StoreUnavailable(
-            "the store is not available: an answer without length or ETag is not its own",
-            bucket=bucket,
-            key=key,
-        )
+    require(answer, request.location, "ContentLength", "ETag")
     return int(answer["ContentLength"])
 
 

@@ -16,7 +16,7 @@ from botocore import exceptions as boto
 
 from faust_s3.exceptions import PayloadTooLarge, RequestRefused
 from faust_s3.stores.base import Location, Upload
-from faust_s3.stores.s3.errors import FOREIGN
+from faust_s3.stores.s3.errors import FOREIGN, require
 from faust_s3.stores.transfer import Futures, Request, Threads
 
 __all__ = ["MAX_PARTS", "S3Upload", "UploadGone"]
@@ -129,6 +129,7 @@ class S3Upload(Upload):
         answer = client.create_multipart_upload(
             **self._place, ChecksumAlgorithm="SHA256", **self._encryption
         )
+        require(answer, self._location, "UploadId")
         self._place["UploadId"] = answer["UploadId"]
 
     def _send(self, number: int, data: bytes | memoryview, client: Any, request: Request) -> None:
@@ -143,6 +144,7 @@ class S3Upload(Upload):
         except boto.ClientError as exc:
             self._check_gone(exc)
             raise
+        require(answer, self._location, "ETag")
         self._sizes[number] = len(data)
         self._parts[number] = {
             "PartNumber": number,
@@ -154,11 +156,15 @@ class S3Upload(Upload):
         parts = [part for _, part in sorted(self._parts.items())]
         before, self._completed = self._completed, True
         try:
-            client.complete_multipart_upload(**self._place, MultipartUpload={"Parts": parts})
+            answer = client.complete_multipart_upload(
+                **self._place, MultipartUpload={"Parts": parts}
+            )
         except boto.ClientError as exc:
             if not (before and self._is_there(client)):
                 self._check_gone(exc)
                 raise
+        else:
+            require(answer, self._location, "ETag")
 
     def _is_there(self, client: Any) -> bool:
         """Tell whether the last try got through, and only its answer did not."""

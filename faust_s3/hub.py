@@ -16,7 +16,7 @@ from faust_s3.codec import CodecOwner
 from faust_s3.commits import Commits
 from faust_s3.exceptions import ConfigError, StoreUnavailable
 from faust_s3.fallback import Fallback
-from faust_s3.internals import commit_twice, consumer_of, first_in_process
+from faust_s3.internals import commit_twice, consumer_of, first_in_process, has_transactions
 from faust_s3.order import Line
 from faust_s3.pipeline import Pipeline
 from faust_s3.policy import OnBadClaim
@@ -106,6 +106,7 @@ class Hub:
         self.hold = Hold()
         self.holds_streams = False
         self.steady: SteadyRebalances | None = None
+        self._known: set[str] = set()
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0
@@ -149,6 +150,18 @@ class Hub:
             stopping=lambda: self.app.should_stop,
             sleep=self.app.sleep,
         )
+
+    def check_transaction(self, topic: str) -> None:
+        """Tell the log, once, that what agents send to a topic is in no transaction."""
+        if topic in self._known or not self.app.in_transaction:
+            return
+        self._known.add(topic)
+        if not has_transactions(self.app.consumer, topic):
+            logger.warning(
+                "what is sent to topic %s is in no transaction and may be seen more than once, "
+                "as this app does not read that topic: an agent that does nothing is enough",
+                topic,
+            )
 
     # -- in the background
 

@@ -28,6 +28,7 @@ __all__ = [
     "first_in_process",
     "flush_after",
     "forget_acks",
+    "has_transactions",
     "new_offset_below",
     "record_room",
     "set_changelog_queue",
@@ -196,6 +197,16 @@ async def wait_for_metadata(app: AppT, topic: str) -> None:
     await producer._ensure_producer().partitions_for(topic)
 
 
+def has_transactions(consumer: Any, topic: str) -> bool:
+    """Tell whether what is sent to a topic belongs to transactions, with exactly-once.
+
+    ``faust/transport/consumer.py::TransactionManager.send`` of 0.15.3 looks the partition up
+    in the consumer's metadata, which has the topics that the app reads, and publishes outside
+    of every transaction what it does not find.
+    """
+    return consumer.key_partition(topic, None) is not None
+
+
 #: What we rely on inside Faust, and for what. A test compares each with what stands in the
 #: versions that we know, so that a change in Faust is noticed here and not by a user.
 RELIED_ON: Final[Mapping[str, str]] = {
@@ -313,6 +324,9 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "what is acknowledged is in _acked until it is committed"
     ),
     "faust.transport.consumer:Consumer.commit": "it only waits if another commit is under way",
+    "faust.transport.consumer:TransactionManager.send": (
+        "it asks the consumer's key_partition, and without a partition there is no transaction"
+    ),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": (
         "it passes on the partitions that are wanted"
     ),

@@ -127,6 +127,8 @@ class Sender:
             await place.reached()
             if fut.stored is None and self.hub.commits.comes_again(fut.events, fut.arrived):
                 raise _Behind("a message that was sent before was not published")
+            if fut.patient:
+                self.hub.check_transaction(self._name(fut))
             sent = await self.plain(fut, wait)
         except (S3Error, FaustError) as exc:
             self._broken(fut, exc)  # before the next one's turn

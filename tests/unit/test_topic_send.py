@@ -952,6 +952,28 @@ async def test_no_commit_after_the_last_transaction(guarantee: str) -> None:
     assert await source.commit() is (guarantee == "at_least_once")
 
 
+@pytest.mark.parametrize(("known", "told"), [([], 1), (["photos"], 0)])
+async def test_what_is_in_no_transaction_is_told(
+    known: list[str], told: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust leaves out topics that the app does not read; one line in the log says so."""
+    world = World()
+    app: Any = world.app
+
+    def key_partition(topic: str, key: bytes | None, partition: int | None = None) -> int | None:
+        return 0 if topic in known else None
+
+    monkeypatch.setattr(app.consumer, "key_partition", key_partition, raising=False)
+    monkeypatch.setattr(app.consumer, "transactions", app.producer, raising=False)
+    for guarantee in (False, True):
+        app.in_transaction = guarantee
+        for source in (Source(world, 5), Source(world, 6)):
+            with processing(source.event):
+                await (await world.photos.send(value=SMALL))
+        lines = [entry for entry in caplog.records if "in no transaction" in entry.message]
+        assert len(lines) == (told if guarantee else 0)
+
+
 # -- the window
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from click import ClickException
 from faust.exceptions import ImproperlyConfigured
 
 __all__ = [
@@ -146,5 +147,13 @@ class RequestRefused(PermanentError):
     """The store refuses the request for a reason that is not one of the others (4xx)."""
 
 
-class ConfigError(S3Error, ImproperlyConfigured):
-    """A setting is wrong. The sentence names the field, the value and the rule."""
+class ConfigError(S3Error, ImproperlyConfigured, ClickException):
+    """A setting is wrong. The sentence names the field, the value and the rule.
+
+    ``faust -A app worker`` imports the app inside Click, which shows its own errors in one line
+    and ends with exit code 1, and any other with a traceback.
+    """
+
+    def format_message(self) -> str:
+        """Return what Click shows."""
+        return str(self)

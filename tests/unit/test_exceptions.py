@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from faust.exceptions import DecodeError, ImproperlyConfigured
@@ -77,6 +80,19 @@ def test_every_error_is_in_one_family() -> None:
 def test_config_error_is_fausts() -> None:
     """Faust reports a wrong setting of ours as it does its own."""
     assert issubclass(ConfigError, ImproperlyConfigured)
+
+
+def test_faust_shows_a_config_error_in_one_line(tmp_path: Path) -> None:
+    """A wrong setting ends ``faust -A app worker`` with its sentence, and no traceback."""
+    (tmp_path / "wrong_setting.py").write_text(
+        "import faust\n"
+        "from faust_s3 import S3\n"
+        'app = faust.App("wrong")\n'
+        's3 = S3(app, "s3://bucket", prefetch=0)\n'
+    )
+    command = [sys.executable, "-m", "faust", "-A", "wrong_setting", "worker"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "Error: prefetch 0 must be at least 1\n")
 
 
 @pytest.mark.parametrize("cls", EVERY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -41,6 +42,9 @@ class SeaweedFS(Server):
         directory: Where it keeps its data. None: a temporary one, removed by `stop`.
         start_timeout: How long a start may take, in seconds.
 
+    Raises:
+        LocalStackError: If that is no name of a bucket.
+
     Attributes:
         bucket: The same.
         region: Any; the server does not look at it.
@@ -63,6 +67,12 @@ class SeaweedFS(Server):
         directory: str | Path | None = None,
         start_timeout: float = DEFAULT_START_TIMEOUT,
     ) -> None:
+        # It would not start, and say nothing of this.
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+            raise LocalStackError(
+                f"bucket {bucket!r} must have 3 to 63 lower-case letters, digits, '.' and '-', "
+                "a letter or digit at either end"
+            )
         super().__init__(directory=directory, start_timeout=start_timeout)
         self.bucket = bucket
 

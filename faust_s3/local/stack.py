@@ -42,7 +42,8 @@ class LocalStack:
         directory: Where both keep their data. None: temporary ones, removed by `stop`.
 
     Raises:
-        LocalStackError: If the environment names an S3 endpoint, but no keys.
+        LocalStackError: If the environment names an S3 endpoint, but no keys; or if ``bucket`` is
+            no name of a bucket.
 
     Example:
         >>> with LocalStack() as stack:

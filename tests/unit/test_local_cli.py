@@ -87,6 +87,15 @@ def test_an_endpoint_without_keys_is_refused(
     assert "AWS_ACCESS_KEY_ID" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("bucket", ["ab", "Photos", "two words", "-a-", "a" * 64])
+def test_what_is_no_bucket_is_refused_at_once(
+    bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server would fail to start for a minute, and its log not say why."""
+    assert main([f"--bucket={bucket}"]) == 1
+    assert capsys.readouterr().err.startswith(f"bucket {bucket!r} must have 3 to 63 ")
+
+
 def test_servers_of_others_are_used_and_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """With both variables set, start and stop do nothing, and everything points there."""
     for name, value in {

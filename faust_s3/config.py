@@ -20,7 +20,7 @@ from typing import Any, Final, TypedDict, get_type_hints
 from faust_s3.compression import COMPRESSIONS
 from faust_s3.exceptions import ClaimError, ConfigError
 from faust_s3.keys import DEFAULT_TEMPLATE, KeyTemplate
-from faust_s3.places import Prefix
+from faust_s3.places import Prefix, check_endpoint
 from faust_s3.policy import OnBadClaim, check_on_bad_claim
 from faust_s3.values import BY_TYPE, GIB, KIB, MIB
 
@@ -226,6 +226,8 @@ class Config:
             self.sse_kms_key_id is None or self.sse == "aws:kms",
             "needs sse='aws:kms'",
         )
+        if self.endpoint_url is not None:
+            check_endpoint("endpoint_url", self.endpoint_url)
         self._require("engine", self.engine in _ENGINES, f"must be one of {', '.join(_ENGINES)}")
         home = Prefix.parse("url", self.url)
         self._require(

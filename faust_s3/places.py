@@ -1,14 +1,15 @@
-"""Where payloads may lie: a bucket, and the first part of the keys in it."""
+"""URLs: where payloads may lie, and which server has them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from faust_s3.exceptions import ConfigError
 from faust_s3.keys import check_path
 
-__all__ = ["Prefix"]
+__all__ = ["Prefix", "check_endpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,20 @@ class Prefix:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.root}{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def check_endpoint(field: str, url: str) -> None:
+    """Refuse what is no URL of a server, or tells more than where that is.
+
+    Raises:
+        ConfigError: Without the credentials, if there are any.
+    """
+    if "@" in url:
+        raise ConfigError(f"{field} must have no credentials: they come from boto3's own chain")
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        is_server = False
+    if not is_server or re.search(r"\s", url):
+        raise ConfigError(f"{field} {url!r} must be like https://host:port")

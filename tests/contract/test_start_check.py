@@ -270,18 +270,8 @@ async def test_a_name_that_leads_nowhere_is_waited_for(
     assert line.endswith("; the worker waits before it joins its group")
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"endpoint_url": "localhost:9000"}, "endpoint_url 'localhost:9000' must fit.*Invalid"),
-        ({"profile": "nobody"}, "profile 'nobody', url .* must fit.*could not be found"),
-    ],
-)
-async def test_settings_that_boto3_refuses(
-    settings: dict[str, Any], sentence: str, make_store: MakeStore, aws: Any
-) -> None:
+async def test_settings_that_boto3_refuses(make_store: MakeStore, aws: Any) -> None:
     """No request is made; the sentence is of the same kind."""
-    with pytest.raises(ConfigError, match=sentence):
-        await check_store(
-            make_store(region="us-east-1", **settings), Config(url="s3://b", **settings), READS
-        )
+    store = make_store(region="us-east-1", profile="nobody")
+    with pytest.raises(ConfigError, match=r"profile 'nobody', url .* must fit.*could not be found"):
+        await check_store(store, Config(url="s3://b", profile="nobody"), READS)

@@ -20,7 +20,6 @@ WAITS = "the worker waits before it joins its group"
     [
         ("mixed", {"FAUST_S3_URL": "s3://not-there/x"}, "url 's3://not-there/x' at endpoint_url"),
         ("mixed", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "the credentials that boto3 finds may"),
-        ("mixed", {"FAUST_S3_ENDPOINT_URL": "nowhere:1"}, "endpoint_url 'nowhere:1' must fit"),
         ("mixed", {"FAUST_S3_PROFILE": "nobody"}, "profile 'nobody', url"),
         ("starting_app", {"READER": "yes"}, "may write, for this worker sends claims"),
         ("starting_app", {"FAUST_S3_THRESHOLD": "1MB"}, "threshold 1000000 leaves records"),

@@ -327,6 +327,21 @@ BAD: list[tuple[str, Any, str]] = [
     ("sse", "rot13", "sse 'rot13' must be one of AES256, aws:kms"),
     ("sse_kms_key_id", "alias/a", "sse_kms_key_id 'alias/a' needs sse='aws:kms'"),
     ("region", 1, "region 1 must be text"),
+    *(
+        ("endpoint_url", url, f"endpoint_url {url!r} must be like https://host:port")
+        for url in (
+            *("", "localhost:9000", "s3.example.org", "ftp://host", "http://", "http://:9000"),
+            *("http://host:port", "http://host:99999", "http://[::1", "http://two words"),
+        )
+    ),
+    *(
+        (
+            "endpoint_url",
+            url,
+            "endpoint_url must have no credentials: they come from boto3's own chain",
+        )
+        for url in ("http://key:secret@host", "http://key:secret@[::1")
+    ),
     ("url", 1, "url 1 must be text"),
     ("url", "", "url '' must be like s3://bucket/prefix"),
     ("url", "my-bucket", "url 'my-bucket' must be like s3://bucket/prefix"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import textwrap
@@ -129,6 +130,29 @@ def test_imports_point_to_the_left() -> None:
 def test_no_cycles() -> None:
     """Modules of one layer do not import each other."""
     TopologicalSorter({name: own_imports(name) - {name} for name in MODULES}).prepare()
+
+
+def test_the_document_has_the_same_order() -> None:
+    """``docs/architecture.md`` has a row for each module, below all that it imports."""
+    document = (Path(__file__).parents[2] / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [row.rstrip("/") for row in re.findall(r"^\| `([\w/]+)` \|", document, re.MULTILINE)]
+
+    def row_of(name: str) -> int:
+        path = name.replace(".", "/")
+        while path not in rows:  # a package has one row for what has none of its own
+            assert path, f"no row for {name}"
+            path = path.rpartition("/")[0]
+        return rows.index(path)
+
+    described = [name for name in MODULES if name != "__init__"]
+    assert {row_of(name) for name in described} == set(range(len(rows))), "a row for no module"
+    wrong = [
+        f"{name} stands above {imported}"
+        for name in described
+        for imported in own_imports(name)
+        if row_of(imported) > row_of(name)
+    ]
+    assert not wrong
 
 
 def test_only_the_s3_store_imports_boto3() -> None:

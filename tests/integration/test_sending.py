@@ -322,12 +322,13 @@ def test_a_refused_upload_prevents_the_commit_that_publishes(
     numbers = list(range(6))
     produce(stack.bootstrap, environ["RECORDS"], *((None, b"%d" % number) for number in numbers))
     keys = stack.reader_keys
-    worker = start_worker("sending_on_commit", AWS_ACCESS_KEY_ID=keys.access_key,
-                          AWS_SECRET_ACCESS_KEY=keys.secret_key)  # fmt: skip
+    on_commit = {"ON_COMMIT": "yes", "SIZES": "5 5000"}
+    refused = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+    worker = start_worker("numbers_app", **on_commit, **refused)
     assert worker.wait(90) != 0, worker.output
     assert "AccessDenied" in worker.output
 
-    worker = start_worker("sending_on_commit").ready()
+    worker = start_worker("numbers_app", **on_commit).ready()
     records = read_until(
         stack.bootstrap, environ["SEEN"], lambda found: len({record.value for record in found}) >= 6
     )

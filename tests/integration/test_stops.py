@@ -80,7 +80,7 @@ def test_a_worker_with_100_mb_in_flight(
     with LatencyProxy(stack.endpoint_url, latency=0) as proxy:
         worker = start_worker(
             "numbers_app",
-            SIZE=str(size),
+            SIZES=f"{size} {size}",
             FAUST_S3_ENDPOINT_URL=proxy.endpoint_url,
             FAUST_S3_SEND_WINDOW_BYTES=str(2 * count * size),
         ).ready()
@@ -88,7 +88,7 @@ def test_a_worker_with_100_mb_in_flight(
         produce(stack.bootstrap, environ["RECORDS"], *((None, b"%d" % n) for n in range(count)))
         worker.wait_for(f"sent {count - 1}.")
         assert worker.stop(timeout=30) == 0
-    second = start_worker("numbers_app", SIZE=str(size)).ready()
+    second = start_worker("numbers_app", SIZES=f"{size} {size}").ready()
     sent = read_until(stack.bootstrap, environ["SEEN"], lambda found: len(found) >= count)
     assert [record.key for record in sent] == [b"%d" % n for n in range(count)]
     assert second.stop() == 0

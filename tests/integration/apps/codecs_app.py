@@ -7,19 +7,12 @@ import os
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 from faust.serializers import codecs
 
 from faust_s3 import S3
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS)
 s3 = S3(app, threshold=1000)
 
 

@@ -6,20 +6,15 @@ import asyncio
 import os
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
 PAUSE = float(os.environ.get("PAUSE", "0.01"))
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
+    **SETTINGS,
     broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
     processing_guarantee="exactly_once",
     stream_publish_on_commit="on commit" in os.environ["CASE"],
 )

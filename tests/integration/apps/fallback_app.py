@@ -7,19 +7,11 @@ import os
 import sys
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3, StoreUnavailable
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, broker_commit_interval=0.5)
 s3 = S3(app, threshold=1000)
 sizes = app.topic(os.environ["RECORDS"], value_serializer="json")
 texts = app.topic(os.environ["SEEN"], value_serializer="json|s3")

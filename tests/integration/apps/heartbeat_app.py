@@ -7,6 +7,7 @@ import os
 from time import monotonic
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
@@ -15,15 +16,7 @@ INTERVAL = 0.010
 #: Half of what one blocking call to the store would take.
 LATE = 0.100
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS)
 s3 = S3(app, threshold=10_000, prefetch=16)
 records = s3.offload(app.topic(os.environ["RECORDS"], value_type=bytes, value_serializer="raw"))
 seen = app.topic(os.environ["SEEN"], value_serializer="json")

@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=6,
-    broker_heartbeat_interval=1,
+    **(SETTINGS | {"broker_session_timeout": 6}),
     broker_max_poll_interval=10,
     broker_commit_interval=0.5,
     stream_buffer_maxsize=20,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
 )
 s3 = S3(app, threshold=1000, cache_bytes=0)
 records = app.topic(os.environ["RECORDS"], value_serializer="json|s3")

@@ -6,19 +6,11 @@ import hashlib
 import os
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, broker_commit_interval=0.5)
 s3 = S3(app, threshold=100_000)
 
 records = s3.offload(app.topic(os.environ["RECORDS"], value_type=bytes, value_serializer="raw"))

@@ -9,16 +9,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS)
 if "MAKE_S3" in os.environ:
     from faust_s3 import S3
 

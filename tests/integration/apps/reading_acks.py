@@ -7,19 +7,11 @@ import os
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    broker_commit_interval=3600,  # commits are asked for below
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, broker_commit_interval=3600)  # commits are asked for below
 s3 = S3(app, threshold=1000)
 numbers = app.topic(os.environ["RECORDS"], value_serializer="json|s3")
 copies = app.topic(os.environ["SEEN"], value_serializer="json|s3")

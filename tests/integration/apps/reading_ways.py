@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import faust.streams
+from app_settings import SETTINGS
 from faust.serializers import codecs
 from reading_photos import COUNT, pixels
 
@@ -19,16 +20,7 @@ from faust_s3 import S3
 
 PARTITIONS = 2
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    topic_partitions=PARTITIONS,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, topic_partitions=PARTITIONS)
 s3 = S3(app, threshold=1000)
 
 

@@ -8,6 +8,7 @@ from asyncio import sleep
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from faust_s3 import S3
@@ -19,17 +20,7 @@ WORK = 0.03
 COMMITTED_AFTER = 2.5
 
 logger = logging.getLogger(__name__)
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    topic_partitions=1,
-    topic_replication_factor=1,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, topic_partitions=1, topic_replication_factor=1)
 SERIALIZER = "json"
 if not os.environ.get("PLAIN"):
     S3(app, threshold=1000)

@@ -7,19 +7,14 @@ import os
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
+    **SETTINGS,
     broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
     topic_partitions=2,
-    web_enabled=False,
     stream_publish_on_commit=bool(os.environ.get("ON_COMMIT")),
 )
 #: Two uploads of one payload make two objects.

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
@@ -14,13 +15,7 @@ NAME = os.environ["RECORDS"]
 WHO = os.environ["WHO"]
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
+    **SETTINGS,
     value_serializer=os.environ.get("DEFAULT") or "json",
     # Faust 0.15.3 gives each reply to two channels and reads one of them
     # (faust/agents/replies.py): waiting for the other one, who asked would never stop.

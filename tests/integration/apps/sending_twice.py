@@ -6,17 +6,9 @@ import os
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    topic_partitions=3,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, topic_partitions=3)
 if os.environ.get("WITH_S3"):
     from faust_s3 import S3
 

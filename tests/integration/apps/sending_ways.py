@@ -13,17 +13,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
+    **SETTINGS,
     reply_create_topic=bool(os.environ.get("REPLIES")),
     producer_threaded=bool(os.environ.get("THREADED")),
 )

@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    store="memory://",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, store="memory://")
 s3 = S3(app)
 texts = app.Table("texts", value_serializer="json|s3")
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 
 import faust
+from app_settings import SETTINGS
 
 from faust_s3 import S3
 
-app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
-    broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
-    topic_disable_leader=True,
-    web_enabled=False,
-)
+app = faust.App(**SETTINGS, broker_commit_interval=0.5)
 stores = {
     name: S3(app, os.environ[f"{name.upper()}_URL"], name=name, threshold=1000)
     for name in os.environ["STORES"].split()

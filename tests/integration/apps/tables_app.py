@@ -9,24 +9,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import faust
+from app_settings import SETTINGS
 from tables_commands import text_of
 
 from faust_s3 import S3
 
 app = faust.App(
-    os.environ["APP_ID"],
-    broker=os.environ["KAFKA_BROKER"],
+    **SETTINGS,
     store=os.environ["STORE"],
-    broker_session_timeout=10,
-    broker_heartbeat_interval=1,
     broker_commit_interval=0.5,
-    consumer_auto_offset_reset="earliest",
     # Tansu says that a topic ends where its last batch begins; recovery would stop there.
     producer_max_batch_size=1,
     table_standby_replicas=int(os.environ.get("STANDBYS", "0")),
     topic_partitions=int(os.environ.get("PARTITIONS", "1")),
-    topic_disable_leader=True,
-    web_enabled=False,
 )
 s3 = S3(app, threshold=1000)
 archive = S3(app, f"{os.environ['FAUST_S3_URL']}/archive", name="archive", threshold=1000)

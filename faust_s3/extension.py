@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -26,7 +27,7 @@ from faust_s3.internals import extension_class, set_extension_class
 from faust_s3.membership import stay_while
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
-from faust_s3.policy import OnBadClaim, check_on_bad_claim
+from faust_s3.policy import OnBadClaim
 from faust_s3.rebalance import steady
 from faust_s3.startup import check_store, ending, needs_of
 from faust_s3.stores.base import Store
@@ -83,6 +84,8 @@ class S3(Service, CodecOwner):
         env_prefix: str = ENV_PREFIX,
         **settings: Unpack[Settings],
     ) -> None:
+        if isinstance(app, str):
+            raise ConfigError(f"app {app!r} must be a faust.App; the URL comes after it")
         if isinstance(config, Config):
             if url is not None or settings:
                 raise ConfigError("config is a Config already; url and settings must be in it")
@@ -169,7 +172,7 @@ class S3(Service, CodecOwner):
         self,
         *,
         prefetch: int | None = None,
-        prefetch_bytes: int | None = None,
+        prefetch_bytes: int | str | None = None,
         on_bad_claim: OnBadClaim | None = None,
         lazy: bool = False,
     ) -> Callable[[F], F]: ...
@@ -179,7 +182,7 @@ class S3(Service, CodecOwner):
         fun: F | None = None,
         *,
         prefetch: int | None = None,
-        prefetch_bytes: int | None = None,
+        prefetch_bytes: int | str | None = None,
         on_bad_claim: OnBadClaim | None = None,
         lazy: bool = False,
     ) -> Any:
@@ -188,7 +191,7 @@ class S3(Service, CodecOwner):
         Args:
             fun: The agent function, when used without parentheses.
             prefetch: Downloads that may run ahead of this agent.
-            prefetch_bytes: Their bytes.
+            prefetch_bytes: Their bytes, also as ``"64MiB"``.
             on_bad_claim: ``"raise"``, ``"skip"``, ``"dead_letter"``, or a function.
             lazy: Values are handles, of type :class:`~faust_s3.Payload`, that the agent
                 loads by itself; nothing is downloaded before.
@@ -196,21 +199,18 @@ class S3(Service, CodecOwner):
         Raises:
             ConfigError: If a value is wrong.
         """
-        for field, value in (("prefetch", prefetch), ("prefetch_bytes", prefetch_bytes)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{field} {value!r} must be at least 1")
-        if on_bad_claim is not None:
-            check_on_bad_claim(on_bad_claim)
+        settings: dict[str, Any] = {
+            "prefetch": prefetch,
+            "prefetch_bytes": prefetch_bytes,
+            "on_bad_claim": on_bad_claim,
+        }
+        chosen = {name: value for name, value in settings.items() if value is not None}
 
         def policy() -> Policy:
-            config = self.config
-            return Policy(
-                prefetch or config.prefetch,
-                prefetch_bytes or config.prefetch_bytes,
-                on_bad_claim or config.on_bad_claim,
-                lazy,
-            )
+            config = replace(self.config, **chosen)
+            return Policy(config.prefetch, config.prefetch_bytes, config.on_bad_claim, lazy)
 
+        policy()  # what is wrong is told here, and not when the agent starts
         if fun is not None:
             return with_policy(fun, policy)
         return lambda fun: with_policy(fun, policy)

@@ -114,6 +114,20 @@ async def test_with_arguments() -> None:
         assert (queue.prefetch, queue.prefetch_bytes) == (7, 1000)
 
 
+async def test_a_size_as_text() -> None:
+    """Bytes may be written as in the settings."""
+    world = World()
+
+    @world.app.agent(world.topic)
+    @world.s3.rehydrate(prefetch_bytes="1KiB")
+    async def agent(stream: Any) -> None:
+        async for _ in stream:
+            pass
+
+    async with world.running(agent):
+        assert policy_of(agent).prefetch_bytes == 1024
+
+
 async def test_one_agents_policy_is_its_own() -> None:
     """Another agent on the same topic reads by its own."""
     world = World()
@@ -306,6 +320,8 @@ async def test_a_topic_that_does_not_offload() -> None:
         ({"prefetch": 0}, "prefetch 0 must be at least 1"),
         ({"prefetch": -1}, "prefetch -1 must be at least 1"),
         ({"prefetch_bytes": 0}, "prefetch_bytes 0 must be at least 1"),
+        ({"prefetch": 1.5}, "prefetch 1.5 must be a whole number"),
+        ({"prefetch": "many"}, "prefetch 'many' must be a whole number, or a size such as 256KiB"),
         (
             {"on_bad_claim": "ignore"},
             "on_bad_claim 'ignore' must be one of raise, skip, dead_letter, or a function",

@@ -239,6 +239,12 @@ def test_bind_twice() -> None:
             s3.bind(app)
 
 
+def test_a_url_in_place_of_the_app() -> None:
+    """The app comes first; who forgets it is not told that the URL is missing."""
+    with pytest.raises(ConfigError, match=r"app 's3://bucket' must be a faust\.App; the URL comes"):
+        S3("s3://bucket")  # type: ignore[arg-type]
+
+
 def test_one_name_twice_on_an_app() -> None:
     """The second one is told to take another name."""
     app = make_app()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any, Final
 
 from faust_s3.claim import Encoding
@@ -30,6 +31,9 @@ _ZSTD_LEVEL: Final = 3
 _ZSTD_WINDOW_LOG: Final = 23
 #: zlib's number for gzip headers and a window of 32 KiB.
 _GZIP_WBITS: Final = 31
+#: Bytes that the libraries get, and return, at a time: they gather what they return in blocks,
+#: and would hold all of it twice.
+_STEP: Final = 2**20
 
 
 class Broken(ValueError):
@@ -52,17 +56,32 @@ def compress(payload: bytes, encoding: Encoding) -> bytes | None:
     Raises:
         ConfigError: If the library is missing.
     """
-    if encoding is Encoding.ZSTD:
-        zstd = _zstd()
-        options = {
-            zstd.CompressionParameter.compression_level: _ZSTD_LEVEL,
-            zstd.CompressionParameter.checksum_flag: 1,
-        }
-        stored = bytes(zstd.compress(payload, options=options))
-    else:
-        packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)  # no name, no time in it
-        stored = packer.compress(payload) + packer.flush()
-    return stored if len(stored) < len(payload) else None
+    packer, stored = _packer(encoding, len(payload)), BytesIO()
+    for piece in _steps(payload):
+        stored.write(packer.compress(piece))
+        if stored.tell() >= len(payload):
+            return None
+    stored.write(packer.flush())
+    return stored.getvalue() if stored.tell() < len(payload) else None
+
+
+def _packer(encoding: Encoding, size: int) -> Any:
+    if encoding is Encoding.GZIP:
+        return zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)  # no name, no time in it
+    zstd = _zstd()
+    options = {
+        zstd.CompressionParameter.compression_level: _ZSTD_LEVEL,
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+    packer = zstd.ZstdCompressor(options=options)
+    packer.set_pledged_input_size(size)  # it stands in the frame then
+    return packer
+
+
+def _steps(data: bytes) -> Iterator[memoryview]:
+    with memoryview(data) as view:
+        for at in range(0, len(data), _STEP):
+            yield view[at : at + _STEP]
 
 
 def decoder(encoding: Encoding, size: int) -> Decoder:
@@ -92,9 +111,9 @@ class Decoder(ABC):
 
     def __init__(self, size: int) -> None:
         self._missing = size
-        self._fed = b""
+        self._fed: bytes | memoryview = b""
 
-    def feed(self, stored: bytes) -> None:
+    def feed(self, stored: bytes | memoryview) -> None:
         """Give more stored bytes, after all before were taken."""
         self._fed = stored
 
@@ -129,24 +148,31 @@ class Decoder(ABC):
         Raises:
             Broken: As :meth:`take` and :meth:`finish`.
         """
-        self.feed(stored)
-        pieces = []
-        while piece := self.take(self._missing + 1):
-            pieces.append(piece)
+        payload = BytesIO()
+        for fed in _steps(stored):
+            self.feed(fed)
+            while piece := self.take(_STEP):
+                payload.write(piece)
         self.finish()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return payload.getvalue()
 
     @abstractmethod
-    def _decode(self, stored: bytes, most: int) -> bytes: ...
+    def _decode(self, stored: bytes | memoryview, most: int) -> bytes: ...
 
     @abstractmethod
     def _ended(self) -> bool: ...
 
 
 class _Identity(Decoder):
-    def _decode(self, stored: bytes, most: int) -> bytes:
+    def all_of(self, stored: bytes) -> bytes:
+        self.feed(stored)
+        payload = self.take(len(stored))  # the same object
+        self.finish()
+        return payload
+
+    def _decode(self, stored: bytes | memoryview, most: int) -> bytes:
         self._fed = stored[most:]
-        return stored[:most]
+        return bytes(stored[:most])
 
     def _ended(self) -> bool:
         return not self._fed
@@ -159,7 +185,7 @@ class _Compressed(Decoder):
     _errors: type[Exception] | tuple[type[Exception], ...]
     _after = False  # something was fed beyond the end
 
-    def _decode(self, stored: bytes, most: int) -> bytes:
+    def _decode(self, stored: bytes | memoryview, most: int) -> bytes:
         if self._inner.eof:
             self._after = self._after or bool(stored)
             return b""
@@ -171,7 +197,7 @@ class _Compressed(Decoder):
     def _ended(self) -> bool:
         return bool(self._inner.eof and not self._inner.unused_data and not self._after)
 
-    def _step(self, stored: bytes, most: int) -> bytes:
+    def _step(self, stored: bytes | memoryview, most: int) -> bytes:
         piece: bytes = self._inner.decompress(stored, most)
         return piece
 
@@ -183,7 +209,7 @@ class _Gzip(_Compressed):
         super().__init__(size)
         self._inner = zlib.decompressobj(wbits=_GZIP_WBITS)
 
-    def _step(self, stored: bytes, most: int) -> bytes:
+    def _step(self, stored: bytes | memoryview, most: int) -> bytes:
         piece = super()._step(stored, most)
         self._fed = self._inner.unconsumed_tail
         return piece

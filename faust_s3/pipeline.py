@@ -121,9 +121,10 @@ class Pipeline:
         if not is_key and self._compression is not None:
             stored, encoding = await compressed(payload, self._compression)
             if encoding is not Encoding.IDENTITY:
-                inline = Inline(len(payload), stored, encoding).dumps()
-                if len(inline) <= min(self.config.threshold, len(inline) if room is None else room):
-                    return inline
+                most = self.config.threshold if room is None else min(self.config.threshold, room)
+                inline = Inline(len(payload), stored, encoding)
+                if len(stored) < most and len(data := inline.dumps()) <= most:
+                    return data
         digest = checksum = await sha256_of(payload)
         if is_key:
             path = self.config.keys.render_message_key(topic=topic, digest=digest.hex())

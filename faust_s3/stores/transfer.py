@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
+from io import BytesIO
 from itertools import count
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from faust_s3.exceptions import S3Error, StoreUnavailable
 from faust_s3.stores.base import Location
 from faust_s3.stores.pool import Pool
 
-__all__ = ["Body", "Request", "Threads"]
+__all__ = ["Body", "Request", "Threads", "Whole"]
 
 T = TypeVar("T")
 
@@ -59,25 +60,47 @@ class Request:
         """Return what the client is to send."""
         return Body(memoryview(data), self.check)
 
-    def read(self, raw: Any, size: int) -> list[bytes]:
-        """Read ``size`` bytes of a body in the pieces in which they come."""
+    def read(self, raw: Any, into: memoryview) -> None:
+        """Read as many bytes of a body as there is room for, in the pieces in which they come."""
         # read() would sit out a server that sends a byte now and then; read1() returns
         # with what is there. urllib3 has it since 2.1.
         read = getattr(raw, "read1", raw.read)
-        pieces, missing = [], size
-        while missing:
+        size, at = len(into), 0
+        while at < size:
             self.check()
-            piece = read(min(missing, CHUNK))
+            piece = read(min(size - at, CHUNK))
             if not piece:
                 raise StoreUnavailable(
-                    f"the store is not available: the body ended {missing} bytes early",
+                    f"the store is not available: the body ended {size - at} bytes early",
                     bucket=self.location.bucket,
                     key=self.location.key,
                     size=size,
                 )
-            pieces.append(piece)
-            missing -= len(piece)
-        return pieces
+            into[at : at + len(piece)] = piece
+            at += len(piece)
+
+
+class Whole:
+    """Bytes that arrive in pieces, in any order and from several threads, and are held once.
+
+    Joined, they would be there twice for a moment. CPython's ``BytesIO`` takes over a fresh
+    bytes object, and returns the same one; its pages take no memory before they are written.
+
+    Args:
+        size: Bytes.
+
+    Attributes:
+        view: Where the pieces are written.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._file = BytesIO(bytes(size))
+        self.view = self._file.getbuffer()
+
+    def done(self) -> bytes:
+        """Return all of it; nothing can be written any more."""
+        self.view.release()
+        return self._file.getvalue()
 
 
 class Body:

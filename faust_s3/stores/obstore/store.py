@@ -24,6 +24,7 @@ from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.obstore.clients import client_maker
 from faust_s3.stores.obstore.errors import FOREIGN, ends_before, translate
 from faust_s3.stores.obstore.upload import SpooledUpload
+from faust_s3.stores.transfer import Whole
 
 __all__ = ["ObstoreStore"]
 
@@ -158,10 +159,10 @@ class ObstoreStore(Store):
         if whole is None:
             return await self._get_parts(location, size, etag)
         self._check_length(location, len(whole), size)
-        return await _copied([whole])
+        return await _copied(whole)
 
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:
-        return await _copied([await self._range(location, start, stop)])
+        return await _copied(await self._range(location, start, stop))
 
     async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
         if self._parts is not None:
@@ -263,13 +264,17 @@ class ObstoreStore(Store):
 
     async def _get_parts(self, location: Location, size: int, etag: str | None) -> bytes:
         starts = iter(range(0, size, self._part_size))
-        parts: dict[int, Any] = {}
+        whole = Whole(size)
+
+        def keep(part: Any, start: int, stop: int) -> None:
+            whole.view[start:stop] = memoryview(part)
 
         async def work() -> None:
             for start in starts:
                 stop = min(start + self._part_size, size)
-                parts[start] = await self._range(location, start, stop, etag)
-                self._check_length(location, len(parts[start]), stop - start)
+                part = await self._range(location, start, stop, etag)
+                self._check_length(location, len(part), stop - start)
+                await asyncio.to_thread(keep, part, start, stop)
 
         workers = [asyncio.ensure_future(work()) for _ in range(PARTS_AT_ONCE)]
         try:
@@ -278,7 +283,7 @@ class ObstoreStore(Store):
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-        return await _copied([part for _, part in sorted(parts.items())])
+        return whole.done()
 
     async def _put_file(self, location: Location, file: Any, size: int) -> None:
         rounds = max(-(-size // (PARTS_AT_ONCE * self._part_size)), 1)
@@ -336,11 +341,6 @@ async def _first(client: Any) -> Any:
     return await anext(client.list(chunk_size=1), None)
 
 
-async def _copied(pieces: list[Any]) -> bytes:
-    """Return one bytes object of what obstore holds in memory of its own."""
-
-    def join() -> bytes:
-        return b"".join(memoryview(piece) for piece in pieces)
-
-    large = sum(map(len, pieces)) > AT_ONCE
-    return await asyncio.to_thread(join) if large else join()
+async def _copied(piece: Any) -> bytes:
+    """Return a bytes object of what obstore holds in memory of its own."""
+    return await asyncio.to_thread(bytes, piece) if len(piece) > AT_ONCE else bytes(piece)

@@ -7,10 +7,9 @@ because the pipeline above does; whatever leaves a request went through :func:`t
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 from hashlib import sha256 as _sha256
-from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +28,7 @@ from faust_s3.exceptions import (
 from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.s3.errors import FOREIGN, require, translate
 from faust_s3.stores.s3.upload import S3Upload, UploadGone
-from faust_s3.stores.transfer import Request, Threads
+from faust_s3.stores.transfer import Request, Threads, Whole
 
 __all__ = ["S3Store"]
 
@@ -164,19 +163,15 @@ class S3Store(Store):
             await self._threads.run(location, partial(self._put_whole, data, sha256))
 
     async def get(self, location: Location, *, max_size: int) -> bytes:
-        # One copy is made, from the pieces of a body into the whole, and in a thread.
-        first, size, etag = await self._threads.run(location, partial(self._get_first, max_size))
-        got = sum(map(len, first))
-        if got == size:
-            return first[0]
-        parts = (
-            partial(self._get_part, at, min(at + self._part_size, size), etag)
-            for at in range(got, size, self._part_size)
-        )
-        rest = await self._threads.run_many(location, parts)
-        return await self._threads.run(
-            location, lambda client, request: b"".join(chain(first, *rest))
-        )
+        whole, got, etag = await self._threads.run(location, partial(self._get_first, max_size))
+        size = len(whole.view)
+        if got < size:
+            parts = (
+                partial(self._get_part, whole.view, at, min(at + self._part_size, size), etag)
+                for at in range(got, size, self._part_size)
+            )
+            await self._threads.run_many(location, parts)
+        return whole.done()
 
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:
         return await self._threads.run(location, partial(_get_range, start, stop))
@@ -274,10 +269,8 @@ class S3Store(Store):
             limit=self._limit,
         )
 
-    def _get_first(
-        self, max_size: int, client: Any, request: Request
-    ) -> tuple[Sequence[bytes], int, str]:
-        """Read a small object as one piece, or the first part of a large one."""
+    def _get_first(self, max_size: int, client: Any, request: Request) -> tuple[Whole, int, str]:
+        """Read all of a small object, or the first part of a large one, and tell how much."""
         bucket, key = request.location
         answer = client.get_object(Bucket=bucket, Key=key)
         with answer["Body"] as raw:  # leaving closes a connection that has bytes left
@@ -286,15 +279,15 @@ class S3Store(Store):
                 raise PayloadTooLarge(
                     f"the object has more than {max_size} bytes", bucket=bucket, key=key, size=size
                 )
-            if size > max(self._multipart_threshold, self._part_size):
-                pieces = request.read(raw, self._part_size)
-            else:
-                pieces = [b"".join(request.read(raw, size))]
-        return pieces, size, answer["ETag"]
+            large = size > max(self._multipart_threshold, self._part_size)
+            got = self._part_size if large else size
+            whole = Whole(size)
+            request.read(raw, whole.view[:got])
+        return whole, got, answer["ETag"]
 
     def _get_part(
-        self, start: int, stop: int, etag: str, client: Any, request: Request
-    ) -> Sequence[bytes]:
+        self, view: memoryview, start: int, stop: int, etag: str, client: Any, request: Request
+    ) -> None:
         bucket, key = request.location
         answer = client.get_object(
             Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag
@@ -302,7 +295,7 @@ class S3Store(Store):
         with answer["Body"] as raw:
             if not answer.get("ContentRange", "").startswith(f"bytes {start}-{stop - 1}/"):
                 raise RequestRefused("the store takes no ranges", bucket=bucket, key=key)
-            return request.read(raw, stop - start)
+            request.read(raw, view[start:stop])
 
 
 def _ask_less(request: Any, **kwargs: Any) -> None:
@@ -325,7 +318,9 @@ def _get_range(start: int, stop: int, client: Any, request: Request) -> bytes:
         got = answer.get("ContentRange", "bytes 0-")  # without: the object, which may be empty
         if not got.startswith(f"bytes {start}-") or size > stop - start:
             raise RequestRefused("the store takes no ranges", bucket=bucket, key=key)
-        return b"".join(request.read(raw, size))
+        whole = Whole(size)
+        request.read(raw, whole.view)
+    return whole.done()
 
 
 def _length(answer: Any, request: Request) -> int:

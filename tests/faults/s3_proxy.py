@@ -168,4 +168,5 @@ class _Connection:
                 writer.write(piece[at:])
                 return
             writer.write(piece[at : at + 1])
+            await writer.drain()  # or nobody notices that the other side has gone
             await asyncio.sleep(fault.interval)

@@ -20,12 +20,15 @@ from faust_s3.local.ports import free_ports
 
 PARTITIONS = 6
 
-#: Seconds. The defaults are for larger payloads and longer ways: with them a connection that
-#: went into a black hole is given up after a minute.
-TIMEOUTS = {
+#: The defaults, in seconds, are for larger payloads and longer ways: with them a connection that
+#: went into a black hole is given up after a minute. And a server that shares two cores with
+#: all the others answers so many at once no more: when 32 requests of each of three processes
+#: timed out, they were tried again while it was still busy with the ones before, for ever.
+LIMITS = {
     "FAUST_S3_CONNECT_TIMEOUT": "2",
-    "FAUST_S3_READ_TIMEOUT": "4",
-    "FAUST_S3_REQUEST_TIMEOUT": "8",
+    "FAUST_S3_READ_TIMEOUT": "6",
+    "FAUST_S3_REQUEST_TIMEOUT": "12",
+    "FAUST_S3_CONCURRENCY": "8",
 }
 
 
@@ -43,7 +46,7 @@ class Servers:
         """Return variables that lead to the servers, through the proxies if ``far``."""
         broker = f"127.0.0.1:{self.to_kafka.listen}" if far else self.kafka.bootstrap
         return {
-            **TIMEOUTS,
+            **LIMITS,
             "AWS_ACCESS_KEY_ID": self.s3.keys.access_key,
             "AWS_SECRET_ACCESS_KEY": self.s3.keys.secret_key,
             "AWS_DEFAULT_REGION": self.s3.region,

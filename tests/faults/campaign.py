@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from checker import check
+from checker import Source, check
 from scenarios import Scenario
 from stage import Stage
 from watcher import Watcher, redeemed
@@ -86,12 +86,14 @@ def play(
         digest: Returns the digest that the result of a record has to have.
         say: Reports progress.
         exactly_once: Whether a result that comes once more breaks a promise.
-        patience: Seconds until a record that is under way is given up.
+        patience: Seconds until a record that is under way is given up. Those behind it are
+            still waited for.
     """
-    parts = [_play_one(stage, one, seconds, patience, say) for one, seconds in scenarios]
+    given_up: set[Source] = set()
+    parts = [_play_one(stage, one, seconds, patience, say, given_up) for one, seconds in scenarios]
     stage.feeder.end()
     say("waiting for the last results")
-    _wait_for(stage, lambda: stage.watcher.missing() == 0, patience)
+    _wait_for(stage, lambda: stage.watcher.missing() <= given_up, patience)
     stage.wait(_LATE)
     stage.crew.leave_all()
     stage.wait(_LATE)
@@ -107,25 +109,32 @@ def play(
 
 
 def _play_one(
-    stage: Stage, one: Scenario, seconds: float, patience: float, say: Callable[[str], None]
+    stage: Stage,
+    one: Scenario,
+    seconds: float,
+    patience: float,
+    say: Callable[[str], None],
+    given_up: set[Source],
 ) -> _Part:
     watcher = stage.watcher
     part = _Part(one.name, _next_number(watcher), time.monotonic())
-    before = watcher.done()
-    if not _wait_for(stage, lambda: watcher.done() >= before + _FLOWING, patience):
+    before = len(watcher.done())
+    if not _wait_for(stage, lambda: len(watcher.done()) >= before + _FLOWING, patience):
         say(f"{one.name}: nothing came through before it")
         part.ended = time.monotonic()
         return part
     hits = one.hits and one.hits(stage)
     one.act(stage, seconds)
-    due = {sent.source for sent in list(watcher.sent)}
+    due = watcher.missing() - given_up
     ended = time.monotonic()
-    if _wait_for(stage, lambda: due <= {seen.source for seen in list(watcher.seen)}, patience):
+    if _wait_for(stage, lambda: due <= watcher.done(), patience):
         part.recovered = time.monotonic() - ended
+    else:
+        given_up |= due - watcher.done()
     if one.hits is not None and hits is not None:
         part.hits = one.hits(stage) - hits
     recovered = "no recovery" if part.recovered is None else f"recovered in {part.recovered:.1f} s"
-    say(f"{one.name}: {recovered}; {len(watcher.sent)} sent, {watcher.missing()} under way")
+    say(f"{one.name}: {recovered}; {len(watcher.sent)} sent, {len(watcher.missing())} under way")
     part.ended = time.monotonic()
     return part
 

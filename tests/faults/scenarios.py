@@ -198,7 +198,7 @@ def at_random(minutes: float, say: Callable[[str], None]) -> Act:
         while time.monotonic() < until:
             scenario = stage.random.choice(faults)
             seconds = stage.random.uniform(1, 20)
-            say(f"{scenario.name}, {seconds:.0f} s; {stage.watcher.missing()} under way")
+            say(f"{scenario.name}, {seconds:.0f} s; {len(stage.watcher.missing())} under way")
             scenario.act(stage, seconds)
             stage.wait(stage.random.uniform(1, 10))
 

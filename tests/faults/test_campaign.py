@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from campaign import Row, _longest_stall
-from checker import Source
+from campaign import Row, _longest_stall, _play_one
+from checker import Sent, Source
+from scenarios import Scenario
 from table import table
+from watcher import Seen, Watcher
 
 
 def watched(*seen: tuple[int, float]) -> Any:
@@ -32,6 +34,29 @@ def watched(*seen: tuple[int, float]) -> Any:
 def test_stalls(seen: list[tuple[int, float]], stall: float) -> None:
     """The longest time without a result of something new, from end to end."""
     assert _longest_stall(watched(*seen), 0.0, 10.0) == stall
+
+
+def test_what_is_lost_is_waited_for_once() -> None:
+    """It makes its own row red, and not those of the faults after it."""
+    watcher = Watcher("", "in", "out", partitions=1)
+
+    def one_more(_: float) -> None:
+        number = len(watcher.sent)
+        source = Source(0, number)
+        watcher.sent.append(Sent(number, b"key", source))
+        if number != 7:
+            watcher.seen.append(Seen(number, b"key", source, source, 0.0, "", None))
+
+    stage: Any = SimpleNamespace(watcher=watcher, wait=one_more)
+
+    def work(stage: Any, _: float) -> None:
+        for _ in range(5):
+            stage.wait(0)
+
+    given_up: set[Source] = set()
+    rows = [_play_one(stage, Scenario("none", work), 0.0, 0.01, print, given_up) for _ in range(2)]
+    assert [row.recovered is None for row in rows] == [True, False]
+    assert given_up == {Source(0, 7)}
 
 
 def test_the_table() -> None:

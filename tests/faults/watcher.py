@@ -70,13 +70,13 @@ class Watcher:
         self._done.set()
         self._thread.join()
 
-    def missing(self) -> int:
-        """Count the records that were sent and have no result yet."""
-        return len({one.source for one in self.sent} - {one.source for one in self.seen})
+    def missing(self) -> set[Source]:
+        """Return the records that were sent and have no result yet."""
+        return {one.source for one in list(self.sent)} - self.done()
 
-    def done(self) -> int:
-        """Count the records that have a result."""
-        return len({one.source for one in self.seen})
+    def done(self) -> set[Source]:
+        """Return the records that have a result."""
+        return {one.source for one in list(self.seen)}
 
     async def _watch(self) -> None:
         consumer = AIOKafkaConsumer(

@@ -33,10 +33,10 @@ def say(text: str) -> None:
 def main() -> int:
     """Play what the command line asks for, and return 1 if a promise was broken."""
     options = parse()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is known
     if (problem := available()) is not None:
         print(f"no faults were injected: {problem}", file=sys.stderr)
         return 1 if os.environ.get("CI") else 0
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is known
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="faust-s3-faults-") as made:
         directory = options.keep or Path(made)

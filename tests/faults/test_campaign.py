@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import run
 from campaign import Row, _longest_stall, _play_one
 from checker import Sent, Source
 from scenarios import Scenario
@@ -84,3 +85,15 @@ def test_the_table() -> None:
 def test_what_makes_a_campaign_fail(row: Row, problems: list[str]) -> None:
     """A broken promise, and also a fault that shows nothing."""
     assert row.problems() == problems
+
+
+@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
+def test_without_kafka_nothing_is_played(
+    ci: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says so, and CI has to have what it takes."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(run, "available", lambda: "there is no java")
+    monkeypatch.setattr("sys.argv", ["run.py", "--short"])
+    assert run.main() == code
+    assert capsys.readouterr().err == "no faults were injected: there is no java\n"

@@ -37,11 +37,15 @@ def test_stalls(seen: list[tuple[int, float]], stall: float) -> None:
     assert _longest_stall(watched(*seen), 0.0, 10.0) == stall
 
 
-def test_what_is_lost_is_waited_for_once() -> None:
+def test_what_is_lost_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes its own row red, and not those of the faults after it."""
     watcher = Watcher("", "in", "out", partitions=1)
 
-    def one_more(_: float) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("campaign.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def one_more(seconds: float) -> None:
+        clock.now += seconds
         number = len(watcher.sent)
         source = Source(0, number)
         watcher.sent.append(Sent(number, b"key", source))
@@ -55,7 +59,7 @@ def test_what_is_lost_is_waited_for_once() -> None:
             stage.wait(0)
 
     given_up: set[Source] = set()
-    rows = [_play_one(stage, Scenario("none", work), 0.0, 0.01, print, given_up) for _ in range(2)]
+    rows = [_play_one(stage, Scenario("none", work), 0.0, 1.0, print, given_up) for _ in range(2)]
     assert [row.recovered is None for row in rows] == [True, False]
     assert given_up == {Source(0, 7)}
 

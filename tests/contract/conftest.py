@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -45,16 +46,59 @@ async def make_store() -> AsyncIterator[Callable[..., S3Store]]:
 
 
 @pytest.fixture
-def real_store(
-    make_store: Callable[..., S3Store], session: boto3.Session, s3_server: Any
-) -> Callable[..., S3Store]:
+async def make_obstore() -> AsyncIterator[Callable[..., ObstoreStore]]:
+    """Make stores of obstore's that are closed at the end."""
+    made: list[ObstoreStore] = []
+
+    def make(*args: Any, **settings: Any) -> ObstoreStore:
+        made.append(ObstoreStore(*args, **settings))
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+def make_s3_obstore(make_obstore: Callable[..., ObstoreStore]) -> Callable[..., ObstoreStore]:
+    """The same, of S3."""
+    return partial(make_obstore, "s3", path_style=True)
+
+
+@pytest.fixture(params=["make_store", "make_s3_obstore"], ids=["boto3", "obstore"])
+def make_s3(request: pytest.FixtureRequest) -> Any:
+    """Make stores of S3 by either engine."""
+    return request.getfixturevalue(request.param)
+
+
+def _real(make: Any, session: boto3.Session, server: Any) -> Any:
     """Make stores over the real server, with settings to choose."""
 
-    def make(**settings: Any) -> S3Store:
-        settings = {"session": session, "region": s3_server.region, **settings}
-        return make_store(endpoint_url=s3_server.endpoint_url, **settings)
+    def real(**settings: Any) -> Any:
+        settings = {"session": session, "region": server.region, **settings}
+        return make(endpoint_url=server.endpoint_url, **settings)
 
-    return make
+    return real
+
+
+@pytest.fixture
+def real_store(make_store: Any, session: boto3.Session, s3_server: Any) -> Callable[..., S3Store]:
+    """Make stores of boto3 over the real server."""
+    return cast("Callable[..., S3Store]", _real(make_store, session, s3_server))
+
+
+@pytest.fixture
+def real_obstore(
+    make_s3_obstore: Any, session: boto3.Session, s3_server: Any
+) -> Callable[..., ObstoreStore]:
+    """Make stores of obstore's over the real server."""
+    return cast("Callable[..., ObstoreStore]", _real(make_s3_obstore, session, s3_server))
+
+
+@pytest.fixture
+def real_s3(make_s3: Any, session: boto3.Session, s3_server: Any) -> Callable[..., Store]:
+    """Make stores of either engine over the real server."""
+    return cast("Callable[..., Store]", _real(make_s3, session, s3_server))
 
 
 @pytest.fixture
@@ -71,46 +115,39 @@ def faults() -> Iterator[Callable[[Behaviour], FaultServer]]:
         server.stop()
 
 
-@pytest.fixture
-def faulty_store(
-    make_store: Callable[..., S3Store], faults: Callable[[Behaviour], FaultServer]
-) -> Callable[..., S3Store]:
+def _faulty(make: Any, faults: Callable[[Behaviour], FaultServer]) -> Any:
     """Make stores over a server that misbehaves."""
 
-    def make(behaviour: Behaviour | FaultServer, **settings: Any) -> S3Store:
+    def faulty(behaviour: Behaviour | FaultServer, **settings: Any) -> Any:
         server = behaviour if isinstance(behaviour, FaultServer) else faults(behaviour)
-        settings.setdefault("session", boto3.Session("key-id", "secret"))
-        settings.setdefault("region", "us-east-1")
-        return make_store(endpoint_url=server.url, **settings)
+        settings = {"session": boto3.Session("key-id", "secret"), "region": "us-east-1", **settings}
+        return make(endpoint_url=server.url, **settings)
 
-    return make
-
-
-@pytest.fixture
-async def make_obstore() -> AsyncIterator[Callable[..., ObstoreStore]]:
-    """Make stores of obstore's that are closed at the end."""
-    made: list[ObstoreStore] = []
-
-    def make(*args: Any, **settings: Any) -> ObstoreStore:
-        made.append(ObstoreStore(*args, **settings))
-        return made[-1]
-
-    yield make
-    for store in made:
-        await store.close()
+    return faulty
 
 
 @pytest.fixture
-def real_obstore(
-    make_obstore: Callable[..., ObstoreStore], session: boto3.Session, s3_server: Any
-) -> Callable[..., ObstoreStore]:
-    """Make stores of obstore's over the real server, with settings to choose."""
+def faulty_store(make_store: Any, faults: Any) -> Callable[..., S3Store]:
+    """Make stores of boto3 over a server that misbehaves."""
+    return cast("Callable[..., S3Store]", _faulty(make_store, faults))
 
-    def make(**settings: Any) -> ObstoreStore:
-        settings = {"session": session, "region": s3_server.region, **settings}
-        return make_obstore("s3", path_style=True, endpoint_url=s3_server.endpoint_url, **settings)
 
-    return make
+@pytest.fixture
+def faulty_obstore(make_s3_obstore: Any, faults: Any) -> Callable[..., ObstoreStore]:
+    """Make stores of obstore's over a server that misbehaves."""
+    return cast("Callable[..., ObstoreStore]", _faulty(make_s3_obstore, faults))
+
+
+@pytest.fixture
+def faulty_s3(make_s3: Any, faults: Any) -> Callable[..., Store]:
+    """Make stores of either engine over a server that misbehaves."""
+    return cast("Callable[..., Store]", _faulty(make_s3, faults))
+
+
+@pytest.fixture(scope="session")
+def large() -> bytes:
+    """Two whole parts of 5 MiB and a bit, no two MiB of them the same."""
+    return b"".join(bytes([n]) * 2**20 for n in range(10)) + b"the bit"
 
 
 #: Servers that run elsewhere: the name of a container of Azure's, or of a bucket of Google's.

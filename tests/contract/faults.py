@@ -29,6 +29,8 @@ class Connection(BaseHTTPRequestHandler):
     def start(self, status: int, length: int | None, **headers: str) -> None:
         """Send the head of an answer."""
         self.send_response(status)
+        # obstore wants to see it on every object.
+        self.send_header("Last-Modified", "Tue, 03 Nov 2026 10:00:00 GMT")
         if length is not None:
             self.send_header("Content-Length", str(length))
         for name, value in headers.items():

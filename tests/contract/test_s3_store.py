@@ -1,25 +1,17 @@
-"""What only the S3 store does: parts, encryption, and mapping of what goes wrong."""
+"""What only the store of boto3 does: parts, endpoints, and what its client is told."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
-import boto3
 import pytest
-from blockbuster import blockbuster_ctx
 from botocore.awsrequest import AWSResponse
 from faults import (
-    Behaviour,
     answering,
-    cut,
-    done,
-    page,
     refuse,
     trickle,
     trickle_head,
@@ -28,12 +20,10 @@ from faults import (
 )
 
 from faust_s3.exceptions import (
-    AccessDenied,
     ConfigError,
     ObjectMissing,
     PayloadTooLarge,
     RequestRefused,
-    S3Error,
     StoreUnavailable,
 )
 from faust_s3.stores import Location
@@ -50,12 +40,6 @@ PARTS = {"multipart_threshold": PART, "part_size": PART}
 PLACE = Location("bucket", "key")
 
 MakeStore = Callable[..., S3Store]
-
-
-@pytest.fixture(scope="module")
-def large() -> bytes:
-    """Two whole parts and a bit, no two MiB of them the same."""
-    return b"".join(bytes([n]) * MIB for n in range(10)) + b"the bit"
 
 
 class _Raw:
@@ -231,90 +215,7 @@ async def test_object_too_large(monkeypatch: pytest.MonkeyPatch, make_store: Mak
 # Encryption
 
 
-async def test_sse_s3(real_store: MakeStore, bucket: str, client: Any) -> None:
-    """SSE-S3 is asked for, and reading needs nothing more."""
-    store, location = real_store(sse="AES256"), Location(bucket, "key")
-    await store.put(location, b"payload", sha256=sha256(b"payload").digest())
-    assert client.head_object(Bucket=bucket, Key="key")["ServerSideEncryption"] == "AES256"
-    assert await store.get(location, max_size=7) == b"payload"
-
-
-async def test_sse_kms(real_store: MakeStore, bucket: str, client: Any, large: bytes) -> None:
-    """SSE-KMS is asked for with its key, for objects in parts too."""
-    store = real_store(sse="aws:kms", sse_kms_key_id="the-key", **PARTS)
-    for key, data in (("small", b"payload"), ("large", large)):
-        await store.put(Location(bucket, key), data)
-        head = client.head_object(Bucket=bucket, Key=key)
-        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "the-key")
-        assert await store.get(Location(bucket, key), max_size=len(data)) == data
-
-
 # Access
-
-
-@pytest.mark.parametrize("size", [1, 2**20, 2 * MIB, 6 * MIB])
-async def test_denied(real_store: MakeStore, s3_server: Any, bucket: str, size: int) -> None:
-    """Who may only read is denied a put, however large it is."""
-    keys = s3_server.reader_keys
-    store = real_store(session=boto3.Session(keys.access_key, keys.secret_key), **PARTS)
-    with pytest.raises(AccessDenied, match="403"):
-        await store.put(Location(bucket, "key"), b"x" * size)
-    assert [info async for info in store.list(bucket)] == []
-
-
-@pytest.mark.parametrize("wrong", ["key", "secret"])
-async def test_wrong_credentials(
-    real_store: MakeStore, s3_server: Any, bucket: str, wrong: str
-) -> None:
-    """Wrong credentials are said to be wrong and are not told to anybody."""
-    key = s3_server.keys.access_key if wrong == "secret" else "wrong-key"
-    store, location = real_store(session=boto3.Session(key, "wrong-secret")), Location(bucket, "k")
-    for request in (
-        store.put(location, b"payload"),
-        store.get(location, max_size=7),
-        store.head(location),
-        store.delete(location),
-        anext(store.list(bucket)),
-    ):
-        with pytest.raises(AccessDenied) as raised:
-            await request
-        told = "".join(traceback.format_exception(raised.value)) + repr(raised.value) + repr(store)
-        assert "wrong-secret" not in told
-        assert "wrong-key" not in told
-
-
-async def test_no_credentials(aws: Any, make_store: MakeStore) -> None:
-    """Without any credentials the error says so."""
-    with pytest.raises(AccessDenied, match="NoCredentialsError"):
-        await make_store(endpoint_url="http://127.0.0.1:9").head(PLACE)
-
-
-async def test_region_is_passed_on(faulty_store: MakeStore, faults: Any) -> None:
-    """Requests are signed for the region."""
-    server = faults(done)
-    await faulty_store(server, region="eu-west-3").delete(PLACE)
-    assert "/eu-west-3/s3/" in server.requests[0][2]["Authorization"]
-    assert server.requests[0][:2] == ("DELETE", "/bucket/key")
-
-
-async def test_profile_is_passed_on(aws: Any, make_store: MakeStore, faults: Any) -> None:
-    """A profile brings its own keys and region."""
-    (aws / "config").write_text("[profile other]\nregion = eu-west-3\n")
-    (aws / "credentials").write_text(
-        "[other]\naws_access_key_id = other-key\naws_secret_access_key = other-secret\n"
-    )
-    server = faults(done)
-    await make_store(profile="other", endpoint_url=server.url).delete(PLACE)
-    authorization = server.requests[0][2]["Authorization"]
-    assert "Credential=other-key/" in authorization
-    assert "/eu-west-3/s3/" in authorization
-
-
-async def test_unknown_profile(aws: Any, make_store: MakeStore) -> None:
-    """A profile that is nowhere is a wrong setting, found by the first request."""
-    store = make_store(profile="nobody")
-    with pytest.raises(ConfigError, match="nobody"):
-        await store.head(PLACE)
 
 
 async def test_endpoint_that_is_no_url(aws: Any, make_store: MakeStore) -> None:
@@ -324,35 +225,6 @@ async def test_endpoint_that_is_no_url(aws: Any, make_store: MakeStore) -> None:
 
 
 # A server that is away
-
-
-async def test_refused_port(make_store: MakeStore) -> None:
-    """Nobody listens: try again later."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        store = make_store(
-            session=boto3.Session("key-id", "secret"), region="us-east-1", endpoint_url=url
-        )
-        with pytest.raises(StoreUnavailable) as raised:
-            await store.put(PLACE, b"payload")
-    assert (raised.value.bucket, raised.value.key) == PLACE
-
-
-@pytest.mark.parametrize("size", [1, 3 * MIB])
-async def test_black_hole(make_store: MakeStore, size: int) -> None:
-    """A server that takes a connection and says nothing: try again later."""
-    with socket.create_server(("127.0.0.1", 0)) as hole:
-        store = make_store(
-            session=boto3.Session("key-id", "secret"),
-            region="us-east-1",
-            endpoint_url=f"http://127.0.0.1:{hole.getsockname()[1]}",
-            connect_timeout=0.5,
-            read_timeout=0.5,
-        )
-        for request in (store.put(PLACE, b"x" * size), store.get(PLACE, max_size=7)):
-            with pytest.raises(StoreUnavailable):
-                await request
 
 
 async def test_trickle(faulty_store: MakeStore) -> None:
@@ -369,30 +241,10 @@ async def test_trickling_head(faulty_store: MakeStore) -> None:
         await store.get(PLACE, max_size=100_000)
 
 
-async def test_cut_body(faulty_store: MakeStore) -> None:
-    """A body that ends early is not an object."""
-    # urllib3 says it itself if it reads by read(), as its versions before 2.1 do.
-    with pytest.raises(StoreUnavailable, match=r"990 (bytes early|more expected)"):
-        await faulty_store(cut).get(PLACE, max_size=1000)
-
-
 async def test_body_without_length(faulty_store: MakeStore) -> None:
     """A page of a proxy is not an object."""
     with pytest.raises(StoreUnavailable, match="ContentLength"):
         await faulty_store(without_length).get(PLACE, max_size=1000)
-
-
-@pytest.mark.parametrize("behaviour", [page, answering(200, b"<html></html>"), done])
-async def test_a_page_stores_nothing(faulty_store: MakeStore, behaviour: Behaviour) -> None:
-    """An answer that is not the store's does not say that an object is stored."""
-    with pytest.raises(StoreUnavailable):
-        await faulty_store(behaviour).put(PLACE, b"payload")
-
-
-async def test_page_instead_of_a_listing(faulty_store: MakeStore) -> None:
-    """A page of a proxy is not a listing."""
-    with pytest.raises(StoreUnavailable):
-        await anext(faulty_store(page).list("bucket"))
 
 
 async def test_server_without_ranges(faulty_store: MakeStore) -> None:
@@ -400,35 +252,6 @@ async def test_server_without_ranges(faulty_store: MakeStore) -> None:
     store = faulty_store(without_ranges, **PARTS)
     with pytest.raises(RequestRefused, match="no ranges"):
         await store.get(PLACE, max_size=10 * MIB)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (503, "SlowDown", StoreUnavailable),
-        (500, "InternalError", StoreUnavailable),
-        (429, "TooManyRequests", StoreUnavailable),
-        (400, "ExpiredToken", StoreUnavailable),
-        (400, "InvalidRequest", RequestRefused),
-        (400, "EntityTooLarge", PayloadTooLarge),
-    ],
-)
-async def test_refusals(
-    faulty_store: MakeStore, status: int, code: str, kind: type[S3Error]
-) -> None:
-    """The store's code decides, and the store asks once: the pipeline asks again."""
-    store = faulty_store(refuse(status, code))
-    for request in (
-        store.put(PLACE, b"payload"),
-        store.put(PLACE, b"x" * 2 * MIB),
-        store.get(PLACE, max_size=7),
-        store.delete(PLACE),
-        anext(store.list("bucket")),
-    ):
-        with pytest.raises(kind, match=code) as raised:
-            await request
-        assert type(raised.value) is kind
-        assert raised.value.__cause__ is not None
 
 
 async def test_wrong_region(faulty_store: MakeStore) -> None:
@@ -439,27 +262,6 @@ async def test_wrong_region(faulty_store: MakeStore) -> None:
 
 
 # The event loop, and settings
-
-
-async def test_nothing_blocks_the_loop(real_store: MakeStore, bucket: str, large: bytes) -> None:
-    """Opening, requests, parts and closing leave the event loop free."""
-    store, location = real_store(**PARTS), Location(bucket, "key")
-    with blockbuster_ctx():
-        for data in (b"payload", large):
-            await store.put(location, data, sha256=sha256(data).digest())
-            assert await store.get(location, max_size=len(data)) == data
-        await store.head(location)
-        assert [info.location async for info in store.list(bucket)] == [location]
-        await store.delete(location)
-        await store.close()
-
-
-def test_no_io_to_make_one(aws: Any) -> None:
-    """Making a store reads no file and starts no thread."""
-    before = threading.active_count()
-    with blockbuster_ctx():
-        S3Store(profile="nobody", region="eu-west-3")
-    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-import boto3
 import pytest
 from counts import copies_of, counting_tasks
 from faults import Connection, FaultServer
@@ -21,36 +20,18 @@ PLACE = Location("bucket", "photo")
 MakeStore = Callable[..., Store]
 
 
-@pytest.fixture(params=["boto3", "obstore"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def make(engine: str, real_store: MakeStore, real_obstore: MakeStore) -> MakeStore:
-    """Make stores over the real server, with either engine."""
-    return real_store if engine == "boto3" else real_obstore
-
-
 def answer(connection: Connection) -> None:
     """Take everything, and have one object."""
     body = SMALL if connection.command == "GET" else b""
-    modified = "Sat, 31 Jan 2026 12:00:00 GMT"
-    connection.start(200, len(body), ETag='"etag"', Last_Modified=modified)
+    connection.start(200, len(body), ETag='"etag"')
     connection.wfile.write(body)
 
 
 @pytest.mark.may_block  # to make the session
-async def test_requests(
-    engine: str, faults: Callable[..., FaultServer], make_store: MakeStore, make_obstore: MakeStore
-) -> None:
+async def test_requests(faults: Callable[..., FaultServer], faulty_s3: MakeStore) -> None:
     """A put is one PUT and a get is one GET, the first ones too; nothing is asked before."""
-    server, keys = faults(answer), boto3.Session("key-id", "secret")
-    settings = {"session": keys, "region": "us-east-1", "endpoint_url": server.url}
-    if engine == "boto3":
-        store = make_store(**settings)
-    else:
-        store = make_obstore("s3", path_style=True, **settings)
+    server = faults(answer)
+    store = faulty_s3(server)
     for _ in range(2):
         await store.put(PLACE, SMALL)
         assert await store.get(PLACE, max_size=len(SMALL)) == SMALL
@@ -58,9 +39,9 @@ async def test_requests(
 
 
 @pytest.mark.parametrize("parts", [False, True], ids=["whole", "parts"])
-async def test_copies(make: MakeStore, parts: bool, bucket: str) -> None:
+async def test_copies(real_s3: MakeStore, parts: bool, bucket: str) -> None:
     """What is sent is not copied, and what is received is there once, in parts or not."""
-    store, place = make(**(PARTS if parts else {})), Location(bucket, "photo")
+    store, place = real_s3(**(PARTS if parts else {})), Location(bucket, "photo")
     await store.put(place, SMALL)  # what is loaded for the first one stays
     copies, _ = await copies_of(len(PHOTO), store.put(place, PHOTO))
     assert copies == 0
@@ -69,9 +50,9 @@ async def test_copies(make: MakeStore, parts: bool, bucket: str) -> None:
     assert copies == 1
 
 
-async def test_copies_of_a_range(make: MakeStore, bucket: str) -> None:
+async def test_copies_of_a_range(real_s3: MakeStore, bucket: str) -> None:
     """So is a range."""
-    store, place = make(), Location(bucket, "photo")
+    store, place = real_s3(), Location(bucket, "photo")
     await store.put(place, PHOTO)
     copies, got = await copies_of(8 * MIB, store.get_range(place, MIB, 9 * MIB))
     assert got == PHOTO[MIB : 9 * MIB]

@@ -334,8 +334,12 @@ class _Receivers:
     async def on_partitions_assigned(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any
     ) -> None:
-        check_topics(list(self._hub.app.topics))
-        self._hub.commits.guard(self._hub.app.consumer)
+        (assigned,) = args
+        hub = self._hub
+        check_topics(list(hub.app.topics))
+        hub.commits.guard(hub.app.consumer)
+        if hub.steady is not None:
+            await hub.steady.stop_transactions(assigned)
 
     async def on_partitions_revoked(
         self, _app: Any, /, *args: Any, signal: Any = None, **kwargs: Any

@@ -324,6 +324,12 @@ RELIED_ON: Final[Mapping[str, str]] = {
         "what is acknowledged is in _acked until it is committed"
     ),
     "faust.transport.consumer:Consumer.commit": "it only waits if another commit is under way",
+    "faust.transport.consumer:TransactionManager._tps_to_active_tpgs": (
+        "it leaves out the partitions of which this worker is a standby now"
+    ),
+    "faust.transport.consumer:TransactionManager.on_rebalance": (
+        "it stops the producers of active partitions that were revoked"
+    ),
     "faust.transport.consumer:TransactionManager.send": (
         "it asks the consumer's key_partition, and without a partition there is no transaction"
     ),

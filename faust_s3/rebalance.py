@@ -9,6 +9,8 @@ prevent it:
 2. Streams' partitions open after Faust has found the offsets and cleared the queues, not before.
 3. A fetch reads from the partitions that it was meant for, even if all of them were paused
    since.
+
+With exactly-once, a worker also keeps no producer for partitions that are another worker's.
 """
 
 from __future__ import annotations
@@ -127,6 +129,23 @@ class SteadyRebalances:
             self._due = None
             self._recovering = False
         self._resume_flow()
+
+    # -- once partitions are assigned
+
+    async def stop_transactions(self, assigned: set[TP]) -> None:
+        """Let go of the transactional producers of partitions that are not this worker's.
+
+        ``faust/transport/consumer.py::TransactionManager.on_rebalance`` of 0.15.3 keeps those
+        of revoked partitions for which this worker is a standby now. When such a partition
+        comes back it goes on with the producer, which that of another worker has replaced
+        meanwhile, and the worker crashes: ``ProducerFenced``.
+        """
+        if not self._app.in_transaction:
+            return
+        transactions = self._consumer.transactions
+        kept = transactions._tps_to_transactional_ids(assigned)
+        for name in set(transactions.producer._transaction_producers) - kept:
+            await transactions.producer.stop_transaction(name)
 
     # -- reading
 

@@ -155,6 +155,36 @@ def test_each_result_exactly_once_through_rebalances(
     assert pairs == expected(payloads)
 
 
+@pytest.mark.parametrize("partitions", [2])
+@pytest.mark.parametrize("mends", [True, False])
+def test_partitions_that_come_back(
+    stack: Any,
+    environ: dict[str, str],
+    start_worker: Callable[..., Worker],
+    client: Any,
+    results: Callable[..., list[ConsumerRecord]],
+    mends: bool,
+) -> None:
+    """A worker goes on with partitions that were another one's; Faust by itself crashes then."""
+    payloads = send_records(stack, environ, client, COUNT)
+    case = {"CASE": "s3, on commit", "PAUSE": "0.1"}
+    first = start_worker("exactly_once", **case, FAUST_S3_MEND_REBALANCES=str(mends).lower())
+    first.wait_for("worked on ", times=20)
+    second = start_worker("exactly_once", **case)
+    second.wait_for("worked on ", times=20)
+    second.kill()
+    if not mends:
+        assert first.wait(120) != 0
+        assert "ProducerFenced" in first.output
+        return
+    while len(found := results()) < 2 * COUNT:
+        assert first.running, first.output[-4000:]
+    assert first.stop() == 0
+    assert len(found) == 2 * COUNT
+    pairs = {record.key.decode(): payload_of(client, record.value) for record in found}
+    assert pairs == expected(payloads)
+
+
 def test_transactions_wait_for_uploads(
     stack: Any,
     environ: dict[str, str],

@@ -69,6 +69,8 @@ KNOWN = {
     "faust.transport.consumer:Consumer.on_partitions_revoked": {"d04b7ae72c6fc206"},
     "faust.transport.consumer:Consumer.resume_partitions": {"afe6b7c02a41d63c"},
     "faust.transport.consumer:Consumer.wait_empty": {"e4662fe24f094819"},
+    "faust.transport.consumer:TransactionManager._tps_to_active_tpgs": {"59e139468f01a5eb"},
+    "faust.transport.consumer:TransactionManager.on_rebalance": {"2c190b35003af25c"},
     "faust.transport.consumer:TransactionManager.send": {"b8d126be9f10fc69"},
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": {"39a2c6c79fc1455a"},
     "faust.transport.drivers.aiokafka:Producer.flush": {"36d0cb3615f65b01"},

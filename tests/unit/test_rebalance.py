@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -273,6 +274,34 @@ async def test_the_first_assignment(world: Rebalancing, monkeypatch: pytest.Monk
     await world.steady.let_go(set())
     assert not world.consumer.flow_active
     assert waited.for_what == []
+
+
+# -- transactions
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_producers_of_others_partitions(
+    world: Rebalancing, monkeypatch: pytest.MonkeyPatch, in_transaction: bool
+) -> None:
+    """Faust keeps them if the worker is a standby, and would go on with them, fenced."""
+    app: Any = world.app
+    app.in_transaction = in_transaction
+    assignor = SimpleNamespace(
+        group_for_topic=lambda topic: 0, is_standby=lambda tp: tp.partition == 1
+    )
+    monkeypatch.setattr(faust.App, "assignor", assignor)
+    stopped: list[str] = []
+
+    async def stop_transaction(name: str) -> None:
+        stopped.append(name)
+
+    names = [f"{app.conf.id}-0-{partition}" for partition in range(3)]
+    producer = SimpleNamespace(
+        _transaction_producers=dict.fromkeys(names), stop_transaction=stop_transaction
+    )
+    monkeypatch.setattr(world.consumer.transactions, "producer", producer)
+    await world.steady.stop_transactions({TP("photos", 0), TP("photos", 1)})
+    assert sorted(stopped) == (names[1:] if in_transaction else [])
 
 
 # -- where it is installed

@@ -46,6 +46,9 @@ DEFAULT_SEND_WINDOW_BYTES: Final = 64 * MIB
 DEFAULT_CONCURRENCY: Final = 32
 #: Several agents on one topic read the same payloads at almost the same time.
 DEFAULT_CACHE_BYTES: Final = 16 * MIB
+#: Bursts of one payload. An object is that much older than its last claim, at most: nothing
+#: beside lifecycle rules, which count days, and little if somebody removes objects by hand.
+DEFAULT_DEDUP_WINDOW: Final = 60.0
 #: For senders outside agents: longer than a hiccup, shorter than a caller's own patience.
 DEFAULT_SEND_TIMEOUT: Final = 60.0
 DEFAULT_CONNECT_TIMEOUT: Final = 5.0
@@ -78,6 +81,7 @@ class Settings(TypedDict, total=False):
     send_window: int
     send_window_bytes: int | str
     cache_bytes: int | str
+    dedup_window: float
     concurrency: int
     send_timeout: float
     fallback: str
@@ -125,6 +129,8 @@ class Config:
         send_window: Messages that agents may have under way before sending another one waits.
         send_window_bytes: Their bytes. One message is always allowed.
         cache_bytes: Bytes of payload kept for other agents on the same topic; 0: none.
+        dedup_window: How long a payload that this process stored is not stored again in the
+            same place, by default on the same day for the same topic; 0: always stored.
         concurrency: Requests in flight, and threads, per process.
         send_timeout: How long a sender outside an agent waits for the store; see ``fallback``.
         fallback: What becomes of a value when the store has been away for ``send_timeout``:
@@ -160,6 +166,7 @@ class Config:
     send_window: int = DEFAULT_SEND_WINDOW
     send_window_bytes: int = DEFAULT_SEND_WINDOW_BYTES
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    dedup_window: float = DEFAULT_DEDUP_WINDOW
     concurrency: int = DEFAULT_CONCURRENCY
     send_timeout: float = DEFAULT_SEND_TIMEOUT
     fallback: str = "raise"
@@ -195,9 +202,12 @@ class Config:
         for name in ("threshold", "cache_bytes"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         for setting in fields(self):
-            if setting.type == "float":
+            if setting.type == "float" and setting.name != "dedup_window":
                 value = getattr(self, setting.name)
                 self._require(setting.name, 0 < value < float("inf"), "must be positive seconds")
+        self._require(
+            "dedup_window", 0 <= self.dedup_window < float("inf"), "must be seconds, or 0"
+        )
         check_on_bad_claim(self.on_bad_claim)
         topic = self.dead_letter_topic
         self._require(

@@ -7,6 +7,7 @@ decided here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -21,7 +22,7 @@ from faust_s3.compression import COMPRESSIONS, SUFFIXES, check_library
 from faust_s3.config import Config
 from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
-from faust_s3.sharing import ByteCache, SingleFlight
+from faust_s3.sharing import ByteCache, RecentPuts, SingleFlight
 from faust_s3.stores.base import Location, Store
 from faust_s3.streaming import PIECE, broken, ranges, verified
 from faust_s3.upload import Source, aborting, upload_parts
@@ -96,6 +97,8 @@ class Pipeline:
     ) -> bytes:
         """Store a large payload and return its claim, or itself if it is small once compressed.
 
+        What was stored in the same place within ``dedup_window`` is not stored again.
+
         Args:
             payload: The serialized bytes.
             topic: Topic that the claim is for, if known.
@@ -138,7 +141,13 @@ class Pipeline:
                 suffix = f"-{checksum.hex()[:8]}.{SUFFIXES[encoding]}"
             location = self._place(digest, topic=topic, partition=partition, key=key, suffix=suffix)
         claim = Claim(*location, len(payload), len(stored), digest, encoding).dumps()
-        await self._retrying(lambda: self.store.put(location, stored, sha256=checksum), patience)
+
+        async def put(patience: Patience) -> None:
+            await self._retrying(
+                lambda: self.store.put(location, stored, sha256=checksum), patience
+            )
+
+        await self._here().puts.once(location, checksum, put, patience)
         return claim
 
     async def offload_from(
@@ -175,6 +184,9 @@ class Pipeline:
         known = await source.measure(self.config.max_payload)
         size, digest = known or (None, None)
         location = self._place(digest, topic=topic, partition=partition, key=key)
+        puts, began = self._here().puts, time.monotonic()
+        if size is not None and digest is not None and puts.has(location, digest):
+            return Claim(*location, size, size, digest).dumps()
         upload = await self._retrying(lambda: self.store.open_upload(location, size=size), patience)
         async with aborting(upload):
             found = await upload_parts(
@@ -190,6 +202,8 @@ class Pipeline:
                 )
             await self._retrying(upload.finish, patience)
         size, digest = found
+        if known is not None:
+            puts.add(location, digest, began)
         return Claim(*location, size, size, digest).dumps()
 
     def _place(
@@ -331,6 +345,7 @@ class Pipeline:
                 slots=asyncio.Semaphore(self.config.concurrency),
                 flights=SingleFlight(),
                 cache=ByteCache(self.config.cache_bytes),
+                puts=RecentPuts(self.config.dedup_window),
                 requests=set(),
             )
         return here
@@ -341,6 +356,7 @@ class _PerLoop:
     slots: asyncio.Semaphore
     flights: SingleFlight[Claim, bytes]
     cache: ByteCache[Claim]
+    puts: RecentPuts[Location]
     requests: set[object]
 
 

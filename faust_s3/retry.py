@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from faust_s3.exceptions import StoreUnavailable
@@ -58,6 +58,10 @@ class Patience:
     timeout: float | None = None
     stopping: Callable[[], bool] = lambda: False
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def after(self, seconds: float) -> Patience:
+        """Return what is left of it."""
+        return self if self.timeout is None else replace(self, timeout=self.timeout - seconds)
 
 
 #: For readers: their wait is ended by cancelling them.

@@ -1,14 +1,20 @@
-"""Work that several readers of one topic share: downloads under way, and done ones."""
+"""Work that is not done twice: downloads for several readers of a topic, and equal uploads."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["ByteCache", "SingleFlight"]
+from faust_s3.retry import Patience
+
+__all__ = ["ByteCache", "RecentPuts", "SingleFlight"]
+
+#: Puts that are remembered: about 1 MB.
+_MOST_PUTS: Final = 4096
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -75,3 +81,68 @@ class ByteCache(Generic[K]):
         while self._size > self._limit:
             _, dropped = self._values.popitem(last=False)
             self._size -= len(dropped)
+
+
+class RecentPuts(Generic[K]):
+    """Remembers what was put where, so that the same need not be put again for a while.
+
+    It asks nobody: what it knows is what this process did. Somebody may remove an object
+    meanwhile, and so it forgets.
+
+    Args:
+        window: Seconds, counted from the beginning of a put; 0: it remembers nothing.
+        clock: Returns seconds.
+    """
+
+    def __init__(self, window: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._window = window
+        self._clock = clock
+        self._done: OrderedDict[K, tuple[bytes, float]] = OrderedDict()
+        self._under_way: dict[K, asyncio.Future[None]] = {}
+
+    def has(self, place: K, checksum: bytes) -> bool:
+        """Tell whether such bytes were put there within the window, and nothing since."""
+        found, began = self._done.get(place, (b"", 0.0))
+        return found == checksum and self._clock() - began < self._window
+
+    def add(self, place: K, checksum: bytes, began: float) -> None:
+        """Note a put that was made, and when it began."""
+        self._done[place] = checksum, began
+        self._done.move_to_end(place)
+        while len(self._done) > _MOST_PUTS:
+            self._done.popitem(last=False)
+
+    async def once(
+        self,
+        place: K,
+        checksum: bytes,
+        put: Callable[[Patience], Awaitable[Any]],
+        patience: Patience,
+    ) -> None:
+        """Put some bytes, unless that was done a moment ago, or is being done and succeeds.
+
+        Args:
+            place: Where to.
+            checksum: Of the bytes.
+            put: Puts them, with what is left of the patience; raises if it could not.
+            patience: How long to wait for the store, and for the other.
+        """
+        if not self._window:
+            await put(patience)
+            return
+        if (other := self._under_way.get(place)) is not None:
+            began = time.monotonic()
+            await asyncio.wait({other}, timeout=patience.timeout)
+            patience = patience.after(time.monotonic() - began)
+        if self.has(place, checksum):
+            return
+        began, mine = self._clock(), asyncio.get_running_loop().create_future()
+        first = self._under_way.setdefault(place, mine) is mine
+        self._done.pop(place, None)  # whatever becomes of this one
+        try:
+            await put(patience)
+            self.add(place, checksum, began)
+        finally:
+            mine.set_result(None)
+            if first:
+                del self._under_way[place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -100,6 +101,37 @@ async def test_requests_of_small_records() -> None:
     world = World()
     await world.receive(await world.sent(SMALL), *world.readers(1))
     assert world.store.methods == []
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+async def test_requests_of_equal_records(compression: str | None) -> None:
+    """What is sent again costs none, one after the other or all at once."""
+    world = World(compression=compression, threshold=10)
+    first = await world.sent(LARGE)
+    assert await world.sent(LARGE) == first
+    await asyncio.gather(*(world.sent(LARGE) for _ in range(10)))
+    await asyncio.gather(*(world.sent(LARGE * 2) for _ in range(10)))
+    assert world.store.methods == ["put", "put"]
+
+
+async def test_requests_of_equal_keys() -> None:
+    """The large key of many records is stored once."""
+    world = World()
+    topic = world.s3.offload(world.app.topic("photos", value_serializer="raw"), keys=True)
+    for number in range(5):
+        await topic.send(key=LARGE, value=b"%d" % number)
+    assert world.store.methods == ["put"]
+
+
+@pytest.mark.may_block  # to make the file
+async def test_requests_of_equal_files(tmp_path: Path) -> None:
+    """A file is not uploaded again."""
+    world = World()
+    (tmp_path / "film").write_bytes(PHOTO + SMALL)
+    for _ in range(2):
+        payload = await world.s3.upload(tmp_path / "film", topic=world.topic)
+        assert payload.size == len(PHOTO) + len(SMALL)
+    assert world.store.count("open_upload") == world.store.count("finish") == 1
 
 
 @pytest.mark.may_block

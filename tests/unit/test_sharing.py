@@ -1,4 +1,4 @@
-"""What readers share: downloads under way, and done ones."""
+"""What is not done twice: downloads under way, and done ones, and equal uploads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faust_s3.sharing import ByteCache, SingleFlight
+from faust_s3.exceptions import StoreUnavailable
+from faust_s3.retry import FOREVER, Patience
+from faust_s3.sharing import ByteCache, RecentPuts, SingleFlight
 
 
 class Work:
@@ -195,3 +197,150 @@ def test_cache_is_bounded(limit: int, added: list[tuple[int, bytes]]) -> None:
         held = {key: value for key in range(21) if (value := cache.get(key)) is not None}
         assert sum(map(len, held.values())) <= limit
         assert all(first[key] == value for key, value in held.items())
+
+
+# -- puts
+
+
+class Puts:
+    """Puts that are counted, under a clock that stands still."""
+
+    def __init__(self, window: float = 60.0) -> None:
+        self.now = 1000.0
+        self.recent: RecentPuts[str] = RecentPuts(window, lambda: self.now)
+        self.patiences: list[Patience] = []
+        self.errors: list[Exception] = []
+        self.gate: asyncio.Event | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.patiences)
+
+    async def put(self, patience: Patience) -> None:
+        self.patiences.append(patience)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+
+    async def once(
+        self, place: str = "a", checksum: bytes = b"1", patience: Patience = FOREVER
+    ) -> None:
+        await self.recent.once(place, checksum, self.put, patience)
+
+    async def started(self, count: int) -> list[asyncio.Task[None]]:
+        """Return so many that want the same, the first of which is at it."""
+        self.gate = asyncio.Event()
+        tasks = [asyncio.create_task(self.once()) for _ in range(count)]
+        await asyncio.sleep(0)
+        assert self.count == 1
+        return tasks
+
+
+async def test_put_once() -> None:
+    """The same bytes are put in the same place once."""
+    puts = Puts()
+    for _ in range(3):
+        await puts.once()
+    assert puts.count == 1
+
+
+async def test_puts_are_forgotten() -> None:
+    """When the window is over, counted from the beginning of the put, it is made again."""
+    puts = Puts(window=60)
+    await puts.once()
+    puts.now += 59.9
+    await puts.once()
+    assert puts.count == 1
+    puts.now += 0.1
+    await puts.once()
+    assert puts.count == 2
+    puts.now += 59.9
+    await puts.once()
+    assert puts.count == 2
+
+
+async def test_other_places_and_other_bytes() -> None:
+    """Neither is taken for the same, and what was replaced is not there any more."""
+    puts = Puts()
+    for place, checksum in (("a", b"1"), ("b", b"1"), ("a", b"2"), ("a", b"1")):
+        await puts.once(place, checksum)
+    assert puts.count == 4
+
+
+async def test_without_a_window() -> None:
+    """Nothing is remembered, and nobody waits for another one."""
+    puts = Puts(window=0)
+    await puts.once()
+    puts.gate = asyncio.Event()
+    tasks = [asyncio.create_task(puts.once()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert puts.count == 3
+    puts.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_failed_puts_are_not_remembered() -> None:
+    """What was not stored is put again; what was there before may be gone."""
+    puts = Puts()
+    await puts.once()
+    puts.errors = [StoreUnavailable("away")]
+    with pytest.raises(StoreUnavailable):
+        await puts.once(checksum=b"2")
+    await puts.once()
+    assert puts.count == 3
+
+
+async def test_puts_under_way_are_shared() -> None:
+    """Whoever wants the same meanwhile waits for it."""
+    puts = Puts()
+    tasks = await puts.started(5)
+    assert puts.gate is not None
+    puts.gate.set()
+    await asyncio.gather(*tasks)
+    assert puts.count == 1
+
+
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+async def test_a_put_under_way_that_comes_to_nothing(how: str) -> None:
+    """Those who waited for it do it themselves."""
+    puts = Puts()
+    first, *others = await puts.started(3)
+    assert puts.gate is not None
+    if how == "fails":
+        puts.errors = [StoreUnavailable("away")]
+    else:
+        first.cancel()
+        await asyncio.sleep(0)
+    puts.gate.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert isinstance(results[0], (StoreUnavailable, asyncio.CancelledError))
+    assert results[1:] == [None, None]
+    assert puts.count > 1
+
+
+async def test_waiting_for_another_one_costs_patience() -> None:
+    """A sender with a timeout waits no longer because another one has more patience."""
+    puts = Puts()
+    (first,) = await puts.started(1)
+    second = asyncio.create_task(puts.once(patience=Patience(timeout=0)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert puts.count == 2
+    timeout = puts.patiences[1].timeout
+    assert timeout is not None
+    assert timeout < 0
+    assert puts.gate is not None
+    puts.gate.set()
+    await asyncio.gather(first, second)
+
+
+async def test_the_number_of_puts_is_bounded() -> None:
+    """The oldest ones are forgotten first."""
+    puts = Puts()
+    for number in range(4097):
+        await puts.once(f"{number}")
+    await puts.once("4096")
+    assert puts.count == 4097
+    await puts.once("0")
+    assert puts.count == 4098

@@ -83,6 +83,7 @@ class Settings(TypedDict, total=False):
     cache_bytes: int | str
     dedup_window: float
     concurrency: int
+    min_concurrency: int | None
     send_timeout: float
     fallback: str
     connect_timeout: float
@@ -131,7 +132,11 @@ class Config:
         cache_bytes: Bytes of payload kept for other agents on the same topic; 0: none.
         dedup_window: How long a payload that this process stored is not stored again in the
             same place, by default on the same day for the same topic; 0: always stored.
-        concurrency: Requests in flight, and threads, per process.
+        concurrency: Requests in flight, and threads, per process; with ``min_concurrency`` the
+            most.
+        min_concurrency: The fewest requests in flight: between this and ``concurrency`` their
+            number finds its own level, see ``docs/concurrency.md``. Default: ``concurrency``,
+            so that it is fixed.
         send_timeout: How long a sender outside an agent waits for the store; see ``fallback``.
         fallback: What becomes of a value when the store has been away for ``send_timeout``:
             ``"raise"`` has senders outside agents get ``StoreUnavailable`` and agents wait,
@@ -168,6 +173,7 @@ class Config:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     dedup_window: float = DEFAULT_DEDUP_WINDOW
     concurrency: int = DEFAULT_CONCURRENCY
+    min_concurrency: int | None = None
     send_timeout: float = DEFAULT_SEND_TIMEOUT
     fallback: str = "raise"
     connect_timeout: float = DEFAULT_CONNECT_TIMEOUT
@@ -199,6 +205,12 @@ class Config:
         windows = ("prefetch", "prefetch_bytes", "send_window", "send_window_bytes")
         for name in (*windows, "concurrency", "max_payload"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
+        fewest = self.min_concurrency
+        self._require(
+            "min_concurrency",
+            fewest is None or 1 <= fewest <= self.concurrency,
+            f"must be from 1 to concurrency, {self.concurrency}",
+        )
         for name in ("threshold", "cache_bytes"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         for setting in fields(self):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,10 +19,11 @@ from weakref import WeakKeyDictionary
 from faust_s3.claim import Claim, Encoding, Inline, is_envelope, parse
 from faust_s3.coding import compressed, decoded, once, sha256_of
 from faust_s3.compression import COMPRESSIONS, SUFFIXES, check_library
-from faust_s3.config import Config
+from faust_s3.config import DEFAULT_CONCURRENCY, Config
 from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
 from faust_s3.sharing import ByteCache, RecentPuts, SingleFlight
+from faust_s3.slots import Level, Slots
 from faust_s3.stores.base import Location, Store
 from faust_s3.streaming import PIECE, broken, ranges, verified
 from faust_s3.upload import Source, aborting, upload_parts
@@ -144,7 +145,9 @@ class Pipeline:
 
         async def put(patience: Patience) -> None:
             await self._retrying(
-                lambda: self.store.put(location, stored, sha256=checksum), patience
+                lambda: self.store.put(location, stored, sha256=checksum),
+                patience,
+                ("put", len(stored).bit_length()),
             )
 
         await self._here().puts.once(location, checksum, put, patience)
@@ -187,12 +190,14 @@ class Pipeline:
         puts, began = self._here().puts, time.monotonic()
         if size is not None and digest is not None and puts.has(location, digest):
             return Claim(*location, size, size, digest).dumps()
-        upload = await self._retrying(lambda: self.store.open_upload(location, size=size), patience)
+        upload = await self._retrying(
+            lambda: self.store.open_upload(location, size=size), patience, "open_upload"
+        )
         async with aborting(upload):
             found = await upload_parts(
                 source,
                 upload,
-                lambda request: self._retrying(request, patience),
+                lambda request: self._retrying(request, patience, "part"),
                 max_size=self.config.max_payload,
             )
             if known not in (None, found):
@@ -200,7 +205,7 @@ class Pipeline:
                 raise IntegrityError(
                     "the source changed while it was read", bucket=bucket, key=path
                 )
-            await self._retrying(upload.finish, patience)
+            await self._retrying(upload.finish, patience, "finish")
         size, digest = found
         if known is not None:
             puts.add(location, digest, began)
@@ -302,7 +307,7 @@ class Pipeline:
         return ranges(
             content,
             lambda start, stop: self._retrying(
-                lambda: self.store.get_range(location, start, stop), patience
+                lambda: self.store.get_range(location, start, stop), patience, "get_range"
             ),
         )
 
@@ -310,7 +315,9 @@ class Pipeline:
         location = Location(claim.bucket, claim.key)
         try:
             stored = await self._retrying(
-                lambda: self.store.get(location, max_size=claim.stored_size), patience
+                lambda: self.store.get(location, max_size=claim.stored_size),
+                patience,
+                ("get", claim.stored_size.bit_length()),
             )
         except PayloadTooLarge as exc:
             raise broken(claim, "the object is larger than the claim says") from exc
@@ -320,11 +327,13 @@ class Pipeline:
         self._here().cache.add(claim, payload)
         return payload
 
-    async def _retrying(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
+    async def _retrying(
+        self, call: Callable[[], Awaitable[T]], patience: Patience, kind: Hashable
+    ) -> T:
         here, mine = self._here(), object()
 
         async def attempt() -> T:
-            async with here.slots:
+            async with here.slots.take(kind):
                 return await call()
 
         here.requests.add(mine)
@@ -342,7 +351,13 @@ class Pipeline:
             for other in [other for other in self._per_loop if other.is_closed()]:
                 del self._per_loop[other]
             here = self._per_loop[loop] = _PerLoop(
-                slots=asyncio.Semaphore(self.config.concurrency),
+                slots=Slots(
+                    Level(
+                        self.config.min_concurrency or self.config.concurrency,
+                        self.config.concurrency,
+                        start=DEFAULT_CONCURRENCY,
+                    )
+                ),
                 flights=SingleFlight(),
                 cache=ByteCache(self.config.cache_bytes),
                 puts=RecentPuts(self.config.dedup_window),
@@ -353,7 +368,7 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class _PerLoop:
-    slots: asyncio.Semaphore
+    slots: Slots
     flights: SingleFlight[Claim, bytes]
     cache: ByteCache[Claim]
     puts: RecentPuts[Location]

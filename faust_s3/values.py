@@ -57,6 +57,10 @@ def _to_str(value: Any) -> str:
     return value
 
 
+def _to_int_or_none(value: Any) -> int | None:
+    return None if value is None else _to_int(value)
+
+
 def _to_str_or_none(value: Any) -> str | None:
     return None if value is None else _to_str(value)
 
@@ -72,6 +76,7 @@ def _to_urls(value: Any) -> tuple[str, ...]:
 #: By the type of the setting.
 BY_TYPE: Final[Mapping[Any, Callable[[Any], Any]]] = {
     int: _to_int,
+    int | None: _to_int_or_none,
     float: _to_float,
     bool: _to_bool,
     str: _to_str,

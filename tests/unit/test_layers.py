@@ -28,6 +28,7 @@ LAYERS = [
         "config",
         "retry",
         "sharing",
+        "slots",
         "order",
         "window",
     },

@@ -445,6 +445,18 @@ async def test_concurrency_is_reached_and_bounded() -> None:
     assert store.most == 3
 
 
+@pytest.mark.parametrize(("fewest", "most"), [(None, 8), (1, 5), (6, 6)])
+async def test_concurrency_finds_its_level(fewest: int | None, most: int) -> None:
+    """With ``min_concurrency`` there are fewer requests once the store has refused one."""
+    store = BarrierStore(most)
+    pipeline = make(FailingStore(1, store), concurrency=8, min_concurrency=fewest)
+    first = asyncio.create_task(offload(pipeline, b"refused once"))
+    await asyncio.sleep(0)
+    await asyncio.gather(*(offload(pipeline, b"%d" % number * 20) for number in range(20)))
+    await first
+    assert store.most == most
+
+
 async def test_waiting_takes_no_slot() -> None:
     """Who waits to try again holds up nobody."""
     waiting, on = asyncio.Event(), asyncio.Event()

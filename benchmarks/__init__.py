@@ -1,0 +1,1 @@
+"""What faust_s3 costs, measured beside others on the same servers: ``tox run -e bench``."""

@@ -1,0 +1,82 @@
+"""Measures, and says what was found: ``tox run -e bench -- --help``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import plots, report
+from benchmarks.cases import FULL, QUICK
+from benchmarks.running import Failed, Result, Runner, play
+from benchmarks.servers import servers
+from benchmarks.window import NoWindow
+from faust_s3.local import LocalStackError
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="faust_s3 beside others, on the same servers."
+    )
+    parser.add_argument("--quick", action="store_true", help="what fits into 3 minutes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON and PNG go")
+    parser.add_argument("--directory", type=Path, help="for data and logs, kept; needs 20 GB")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure what the command line asks for, and return the exit code."""
+    options = parse()
+    plan, name = (QUICK, "quick") if options.quick else (FULL, "full")
+    began = time.monotonic()
+    console = Console(stderr=True)
+    # A polite kill stops servers and contenders as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results: list[Result] = []
+    facts: dict[str, object] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="faust-s3-bench-") as made,
+            Progress(*columns, console=console) as progress,
+        ):
+            bar = progress.add_task("starting the servers", total=1.0)
+            directory = options.directory or Path(made)
+            directory.mkdir(parents=True, exist_ok=True)
+            with servers(directory, {case.latency for case in plan.cases}) as on:
+                runner = Runner(on, directory)
+                for result in play(
+                    plan,
+                    runner,
+                    began=began,
+                    say=lambda text, part: progress.update(bar, description=text, completed=part),
+                ):
+                    results.append(result)
+                facts["broker"] = on.broker.name
+                facts["wire"] = runner.wire
+    except KeyboardInterrupt:
+        console.print("Interrupted; the servers are stopped.")
+        return 130
+    except (Failed, NoWindow, LocalStackError) as exc:
+        console.print(f"Failed: {exc}", markup=False)
+        return 1
+    facts["minutes"] = round((time.monotonic() - began) / 60, 1)
+    report.save(options.results / f"{name}.json", plan, results, facts=facts)
+    found = report.summaries(results)
+    plots.draw(options.results, name, found, results)
+    print(report.markdown(found))
+    print(report.goals(found, facts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The records that every contender gets: the same number, the same bytes."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+__all__ = ["COUNTS", "KINDS", "SMALL", "size_of", "text_of", "threshold_of"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+#: Bytes of a record. None: they are drawn, see below.
+KINDS: Final[dict[str, int | None]] = {
+    "10 KiB": 10 * KIB,
+    "64 KiB": 64 * KIB,
+    "1 MiB": MIB,
+    "16 MiB": 16 * MIB,
+    "mix": None,
+}
+#: Stays inline with the default threshold.
+SMALL: Final = "10 KiB"
+#: Records on a topic that is read: more than any contender reads in the time of a measurement.
+COUNTS: Final = {"10 KiB": 20_000, "64 KiB": 2000, "1 MiB": 400, "16 MiB": 32, "mix": 1200}
+
+THRESHOLD: Final = 256 * KIB
+#: Log-normal: half of the records are below this, and 80 % below the threshold.
+_MEDIAN: Final = 64 * KIB
+_SIGMA: Final = 1.647
+_LARGEST: Final = 16 * MIB
+_SMALLEST: Final = 64
+
+
+def size_of(kind: str, number: int) -> int:
+    """Return the bytes of a record; of a mix, the same for the same number."""
+    size = KINDS[kind]
+    if size is None:
+        drawn = _MEDIAN * random.Random(number).lognormvariate(0.0, _SIGMA)
+        size = min(max(int(drawn), _SMALLEST), _LARGEST)
+    return size
+
+
+def text_of(kind: str, number: int, salt: str) -> str:
+    """Return a record: ASCII, so that a character is a byte. No two are the same."""
+    return f"{number:08}-{salt}-".ljust(size_of(kind, number), "x")
+
+
+def number_of(text: str | bytes) -> int:
+    """Return the number that a record begins with."""
+    return int(text[:8])
+
+
+def threshold_of(kind: str) -> int:
+    """Return the threshold, in bytes, that all are set to: the default, or below the records."""
+    size = KINDS[kind]
+    return THRESHOLD if kind == SMALL or size is None or size > THRESHOLD else size // 2

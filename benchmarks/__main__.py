@@ -41,6 +41,7 @@ def main() -> int:
     console = Console(stderr=True)
     # A polite kill stops servers and contenders as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = 0
     results: list[Result] = []
     facts: dict[str, object] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -64,18 +65,18 @@ def main() -> int:
                 facts["broker"] = on.broker.name
                 facts["wire"] = runner.wire
     except KeyboardInterrupt:
-        console.print("Interrupted; the servers are stopped.")
-        return 130
+        console.print("Interrupted; the servers are stopped. What was measured:")
+        code = 130
     except (Failed, NoWindow, LocalStackError) as exc:
         console.print(f"Failed: {exc}", markup=False)
-        return 1
+        code = 1
     facts["minutes"] = round((time.monotonic() - began) / 60, 1)
     report.save(options.results / f"{name}.json", plan, results, facts=facts)
     found = report.summaries(results)
     plots.draw(options.results, name, found, results)
     print(report.markdown(found))
     print(report.goals(found, facts))
-    return 0
+    return code
 
 
 if __name__ == "__main__":

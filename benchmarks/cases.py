@@ -126,7 +126,8 @@ _FLMS: Final = (*FLOORS, *OURS, "flms")
 
 QUICK: Final = Plan(
     cases=(
-        *_each(*_ALL, kind="1 MiB", latency=0.03, contenders=_FLMS),
+        *_each(*_BOTH, kind="1 MiB", latency=0.03, contenders=_FLMS),
+        *_each("process", kind="1 MiB", latency=0.03, contenders=("boto3", "faust_s3 boto3")),
         *_each("consume", kind=SMALL, latency=0.0, contenders=("plain", "faust_s3 boto3")),
     ),
     rounds=3,

@@ -12,16 +12,16 @@ MIB: Final = 1024 * KIB
 
 #: Bytes of a record. None: they are drawn, see below.
 KINDS: Final[dict[str, int | None]] = {
-    "10 KiB": 10 * KIB,
+    "1 KiB": KIB,
     "64 KiB": 64 * KIB,
     "1 MiB": MIB,
     "16 MiB": 16 * MIB,
     "mix": None,
 }
 #: Stays inline with the default threshold.
-SMALL: Final = "10 KiB"
+SMALL: Final = "1 KiB"
 #: Records on a topic that is read: more than any contender reads in the time of a measurement.
-COUNTS: Final = {"10 KiB": 20_000, "64 KiB": 2000, "1 MiB": 400, "16 MiB": 32, "mix": 1200}
+COUNTS: Final = {"1 KiB": 20_000, "64 KiB": 2000, "1 MiB": 400, "16 MiB": 32, "mix": 1200}
 
 THRESHOLD: Final = 256 * KIB
 #: Log-normal: half of the records are below this, and 80 % below the threshold.

@@ -56,6 +56,7 @@ class Servers:
             "AWS_ACCESS_KEY_ID": self.s3.keys.access_key,
             "AWS_SECRET_ACCESS_KEY": self.s3.keys.secret_key,
             "AWS_DEFAULT_REGION": self.s3.region,
+            "LOGURU_LEVEL": "WARNING",  # of a contender that else logs each record
         }
 
     def record_sizes(self, topic: str, *, count: int = 20) -> list[int]:

@@ -74,7 +74,7 @@ def judge(
         seconds_late
         for trace in traces
         for moment, seconds_late in trace["late"]
-        if opens <= moment <= closes
+        if moment >= opens and moment - seconds_late <= closes
     ]
     return Figures(
         rate=(last - first) / (closes - opens),

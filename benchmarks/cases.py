@@ -139,19 +139,15 @@ FULL: Final = Plan(
     cases=(
         *_each(*_ALL, kind="1 MiB", latency=0.03, contenders=tuple(CONTENDERS), rounds=5),
         *_each(*_ALL, kind="64 KiB", latency=0.03, contenders=_FLMS, rounds=5),
-        *_each(*_ALL, kind=SMALL, latency=0.0, contenders=("plain", *OURS), rounds=5),
+        *_each(*_BOTH, kind=SMALL, latency=0.0, contenders=("plain", "faust_s3 boto3"), rounds=5),
         *(
             Case(mode, "64 KiB", latency, (*FLOORS, *OURS))
             for latency in (0.0, 0.01, 0.1)
             for mode in _BOTH
         ),
-        *(
-            Case(mode, "1 MiB", latency, (*FLOORS, *OURS))
-            for latency in (0.0, 0.1)
-            for mode in _BOTH
-        ),
+        *(Case("consume", "1 MiB", latency, (*FLOORS, *OURS)) for latency in (0.0, 0.1)),
         *_each(*_BOTH, kind="16 MiB", latency=0.03, contenders=(*FLOORS, *OURS, "plain")),
-        *_each(*_ALL, kind="mix", latency=0.03, contenders=(*OURS, "flms", "plain")),
+        *_each("consume", "process", kind="mix", latency=0.03, contenders=(*OURS, "flms", "plain")),
         *(
             Case("consume", "64 KiB", 0.03, OURS, partitions=4, workers=workers)
             for workers in (1, 2)

@@ -19,6 +19,9 @@ from tests.apache_kafka import ApacheKafka, available
 
 __all__ = ["Servers", "servers"]
 
+#: Seconds: a busy machine makes no benchmark fail.
+_START_TIMEOUT = 240.0
+#: Settings of a topic with plain Faust's large records.
 PLAIN_CONFIG = {"max.message.bytes": str(32 * 1024 * 1024)}
 
 
@@ -93,7 +96,9 @@ def servers(directory: Path, latencies: Iterable[float]) -> Iterator[Servers]:
     with ExitStack() as started:
         s3 = started.enter_context(RoomyS3(directory=directory / "s3"))
         kind = NoidaBroker if available() is not None else ApacheKafka
-        broker = started.enter_context(kind(directory=directory / "broker"))
+        broker = kind(directory=directory / "broker")
+        broker.start_timeout = _START_TIMEOUT
+        started.enter_context(broker)
         proxies = {
             latency: started.enter_context(ProxyProcess(s3.endpoint_url, latency=latency))
             for latency in sorted({0.0, *latencies})

@@ -14,9 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import plots, report
 from benchmarks.cases import FULL, QUICK
-from benchmarks.running import Failed, Result, Runner, play
+from benchmarks.running import Problem, Result, Runner, play
 from benchmarks.servers import servers
-from benchmarks.window import NoWindow
 from faust_s3.local import LocalStackError
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,27 +54,32 @@ def main() -> int:
             directory.mkdir(parents=True, exist_ok=True)
             with servers(directory, {case.latency for case in plan.cases}) as on:
                 runner = Runner(on, directory)
-                for result in play(
+                for found in play(
                     plan,
                     runner,
                     began=began,
                     say=lambda text, part: progress.update(bar, description=text, completed=part),
                 ):
-                    results.append(result)
+                    what = f"{found.case}: {found.contender}:"
+                    if isinstance(found, Problem):
+                        code = 1
+                        console.print(what, found.text, markup=False, highlight=False)
+                    else:
+                        results.append(found)
+                        console.print(what, f"{found.figures.rate:.1f}/s", highlight=False)
                 facts["broker"] = on.broker.name
                 facts["wire"] = runner.wire
     except KeyboardInterrupt:
         console.print("Interrupted; the servers are stopped. What was measured:")
         code = 130
-    except (Failed, NoWindow, LocalStackError) as exc:
+    except LocalStackError as exc:
         console.print(f"Failed: {exc}", markup=False)
         code = 1
     facts["minutes"] = round((time.monotonic() - began) / 60, 1)
     report.save(options.results / f"{name}.json", plan, results, facts=facts)
-    found = report.summaries(results)
-    plots.draw(options.results, name, found, results)
-    print(report.markdown(found))
-    print(report.goals(found, facts))
+    medians = report.summaries(results)
+    plots.draw(options.results, name, medians, results)
+    print(report.markdown(medians), report.goals(medians, facts), sep="\n\n")
     return code
 
 

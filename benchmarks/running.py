@@ -20,9 +20,9 @@ from benchmarks.environments import python_for
 from benchmarks.job import Job, at_once
 from benchmarks.records import COUNTS, KINDS, threshold_of
 from benchmarks.servers import PLAIN_CONFIG, Servers
-from benchmarks.window import WARM_UP, Figures, judge
+from benchmarks.window import WARM_UP, Figures, NoWindow, judge
 
-__all__ = ["Failed", "Result", "Runner", "play"]
+__all__ = ["Problem", "Result", "Runner", "play"]
 
 ROOT: Final = Path(__file__).parents[1]
 _LOADED: Final = "faust-s3"  # the bucket that is there from the start
@@ -51,6 +51,16 @@ class Result:
     round: int
     figures: Figures
     memory: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A measurement that failed."""
+
+    case: str
+    contender: str
+    round: int
+    text: str
 
 
 class Process:
@@ -246,17 +256,14 @@ class Runner:
 
 def play(
     plan: Plan, runner: Runner, *, began: float, say: Callable[[str, float], None]
-) -> Iterator[Result]:
-    """Yield the results of a plan.
+) -> Iterator[Result | Problem]:
+    """Yield the results of a plan; a measurement that fails does not keep others from it.
 
     Args:
         plan: What is to be measured.
         runner: Measures.
         began: When the run began, of the monotonic clock.
         say: Told what is measured next, and which part of the plan is done.
-
-    Raises:
-        Failed: If a measurement fails.
     """
     turns = [
         (number, case)
@@ -275,7 +282,10 @@ def play(
             if number > 1 and passed > 1:
                 return
             say(f"round {number}: {case.name}: {name}", max(done / total, min(passed, 0.99)))
-            yield runner.measure(case, name, number=number, seconds=plan.seconds, bucket=bucket)
+            try:
+                yield runner.measure(case, name, number=number, seconds=plan.seconds, bucket=bucket)
+            except (Failed, NoWindow) as exc:
+                yield Problem(case.name, name, number, str(exc))
             done += 1
         if at + 1 == len(turns) or turns[at + 1][0] > number:
             runner.servers.remove_bucket(bucket)

@@ -81,6 +81,9 @@ def _bars(file: Path, found: Found, kind: str, what: str) -> None:
         names = [
             name for name in ORDER if name in by_name and _value(by_name[name], what) is not None
         ]
+        if not names:
+            axis.set_axis_off()
+            continue
         values = [_value(by_name[name], what) or 0.0 for name in names]
         labels = [CONTENDERS[name].label for name in names]
         bars = axis.barh(labels, values, color=[COLOURS[name] for name in names])

@@ -58,8 +58,8 @@ def draw(directory: Path, name: str, found: Found, results: Sequence[Result]) ->
 
 
 TITLES: Final = {
-    "rate": "records per second (log scale)",
-    "stall": "event loop late, 99th percentile, ms (log scale)",
+    "rate": "records per second",
+    "stall": "event loop late, 99th percentile, ms",
     "cpu": "CPU of the contender, ms per record",
 }
 
@@ -75,27 +75,28 @@ def _bars(file: Path, found: Found, kind: str, what: str) -> None:
     cases = {mode: found.get(f"{mode}, {kind}, 30 ms", {}) for mode in MODES}
     if not any(cases.values()):
         return
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
-    axes: Any = figure.subplots(1, len(MODES))
+    names = [name for name in ORDER if any(name in by_name for by_name in cases.values())]
+    figure = Figure(figsize=(9, 0.7 + 0.28 * len(names)), layout="constrained")
+    axes: Any = figure.subplots(1, len(MODES), sharey=True)
     for axis, (mode, by_name) in zip(axes, cases.items(), strict=True):
-        names = [
-            name for name in ORDER if name in by_name and _value(by_name[name], what) is not None
-        ]
-        if not names:
-            axis.set_axis_off()
-            continue
-        values = [_value(by_name[name], what) or 0.0 for name in names]
-        labels = [CONTENDERS[name].label for name in names]
-        bars = axis.barh(labels, values, color=[COLOURS[name] for name in names])
-        axis.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
-        axis.invert_yaxis()
-        axis.grid(visible=False, axis="y")
+        values = [_value(by_name[name], what) if name in by_name else None for name in names]
+        bars = axis.barh(
+            [CONTENDERS[name].label for name in names],
+            [value or 0.0 for value in values],
+            color=[COLOURS[name] for name in names],
+        )
+        axis.bar_label(
+            bars,
+            labels=["" if value is None else f"{value:.3g}" for value in values],
+            padding=2,
+            fontsize=8,
+        )
+        axis.grid(visible=False)
+        axis.spines["bottom"].set_visible(False)
+        axis.tick_params(left=False, bottom=False, labelbottom=False)
         axis.set_title(MODES[mode])
-        if what != "cpu":
-            axis.set_xscale("log")
-            axis.margins(x=0.25)
-        else:
-            axis.margins(x=0.18)
+        axis.margins(x=0.2)
+    axes[0].invert_yaxis()
     figure.suptitle(f"{kind}, 30 ms of store latency: {TITLES[what]}")
     figure.savefig(file)
 
@@ -130,11 +131,12 @@ def _latencies(file: Path, found: Found, kind: str) -> None:
                 )
         axis.set_title(MODES[mode])
         axis.set_xlabel("store latency, ms")
+        axis.set_xticks([0, 10, 30, 100])
         axis.set_ylim(bottom=0)
     if not drawn:
         return
     axes[0].set_ylabel("records per second")
-    axes[1].legend(fontsize=8)
+    axes[0].legend(fontsize=8)
     figure.suptitle(f"{kind}: median, lowest and highest round")
     figure.savefig(file)
 

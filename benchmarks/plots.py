@@ -149,10 +149,10 @@ def _memory(file: Path, results: Sequence[Result]) -> None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axis: Any = figure.subplots()
     for result in shown:
-        before = [size for moment, size in result.memory if moment <= 0] or [result.memory[0][1]]
+        start = result.memory[0][1]
         axis.plot(
-            [moment for moment, _ in result.memory if moment >= 0],
-            [size - before[0] for moment, size in result.memory if moment >= 0],
+            [moment for moment, _ in result.memory],
+            [size - start for _, size in result.memory],
             color=COLOURS[result.contender],
             label=CONTENDERS[result.contender].label,
         )

@@ -99,8 +99,8 @@ def test_a_stall_counts_for_its_length(window: Any) -> None:
     assert most == pytest.approx(500)
 
 
-def test_memory_is_told_from_the_first_record(window: Any) -> None:
-    """What the imports took is not what the records took."""
+def test_memory_is_told_from_the_start(window: Any) -> None:
+    """What downloads ahead of the first record took counts, too."""
     rss = [(-1.0, 90 * 2**20), (0.0, 100 * 2**20), (0.7, 170 * 2**20), (1.5, 120 * 2**20)]
     figures = judge(window, trace([0.1 * at for at in range(40)], rss=rss))
     assert figures.rss_mib == (170, 80)

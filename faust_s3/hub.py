@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -107,6 +108,7 @@ class Hub:
         self.holds_streams = False
         self.steady: SteadyRebalances | None = None
         self._known: set[str] = set()
+        self._producer_is_ours: bool | None = None
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0
@@ -133,11 +135,19 @@ class Hub:
         Raises:
             ConfigError: If it does.
         """
-        if self.app.conf.producer_threaded:
+        if self._producer_is_ours:
+            return  # a look at Faust's settings goes through two functions, for each message
+        self._producer_is_ours = not self.app.conf.producer_threaded
+        if not self._producer_is_ours:
             raise ConfigError(
                 "producer_threaded=True is set on the app: send_soon would then pass by the "
                 "topic and offload nothing; S3 needs producer_threaded=False"
             )
+
+    @cached_property
+    def max_request_size(self) -> int:
+        """Bytes of a record that the producer takes."""
+        return int(self.app.conf.producer_max_request_size)
 
     def line(self, topic: str) -> Line:
         """Return the line of senders to a topic."""

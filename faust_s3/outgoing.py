@@ -111,7 +111,7 @@ def is_large(fut: Outgoing, hub: Hub) -> bool:
 
 
 def _room(hub: Hub, key: bytes | None, message: PendingMessage) -> int:
-    return record_room(hub.app.conf.producer_max_request_size, key, message.headers)
+    return record_room(hub.max_request_size, key, message.headers)
 
 
 async def offloaded(fut: Outgoing, topic: str, hub: Hub) -> PendingMessage:

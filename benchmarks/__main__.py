@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,8 @@ def parse() -> argparse.Namespace:
         prog="python -m benchmarks", description="faust_s3 beside others, on the same servers."
     )
     parser.add_argument("--quick", action="store_true", help="what fits into 3 minutes")
+    parser.add_argument("--case", action="append", help="only those with this in their names")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON and PNG go")
     parser.add_argument("--directory", type=Path, help="for data and logs, kept; needs 20 GB")
     return parser.parse_args()
@@ -36,6 +39,12 @@ def main() -> int:
     """Measure what the command line asks for, and return the exit code."""
     options = parse()
     plan, name = (QUICK, "quick") if options.quick else (FULL, "full")
+    if options.case:
+        named = [case for case in plan.cases if any(text in case.name for text in options.case)]
+        plan = replace(plan, cases=named)
+    if options.list:
+        print(*(f"{case.name}: {', '.join(case.contenders)}" for case in plan.cases), sep="\n")
+        return 0
     began = time.monotonic()
     console = Console(stderr=True)
     # A polite kill stops servers and contenders as Ctrl-C does.
@@ -79,7 +88,9 @@ def main() -> int:
     report.save(options.results / f"{name}.json", plan, results, facts=facts)
     medians = report.summaries(results)
     plots.draw(options.results, name, medians, results)
-    print(report.markdown(medians), report.goals(medians, facts), sep="\n\n")
+    tables = f"{report.goals(medians, facts)}\n\n{report.markdown(medians)}\n"
+    (options.results / f"{name}.md").write_text(tables, encoding="utf-8")
+    print(tables)
     return code
 
 

@@ -91,6 +91,8 @@ async def work(job: Job, trace: Trace) -> None:
     )
     if job.mode == "produce":
         await produce(job, trace, target)
+        if not job.seconds:
+            await app.producer.flush()  # others are to read it
     else:
         await run(job, trace, app, source, target)
     answer(trace)

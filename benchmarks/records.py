@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-__all__ = ["COUNTS", "KINDS", "SMALL", "size_of", "text_of", "threshold_of"]
+__all__ = ["COUNTS", "KINDS", "SMALL", "data_of", "number_of", "size_of", "text_of", "threshold_of"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -40,14 +40,19 @@ def size_of(kind: str, number: int) -> int:
     return size
 
 
+def data_of(kind: str, number: int, salt: str) -> bytes:
+    """Return a record. No two are the same."""
+    return f"{number:08}-{salt}-".encode().ljust(size_of(kind, number), b"x")
+
+
 def text_of(kind: str, number: int, salt: str) -> str:
-    """Return a record: ASCII, so that a character is a byte. No two are the same."""
-    return f"{number:08}-{salt}-".ljust(size_of(kind, number), "x")
+    """Return the same as text, for those who take no bytes."""
+    return data_of(kind, number, salt).decode()
 
 
-def number_of(text: str | bytes) -> int:
+def number_of(record: str | bytes) -> int:
     """Return the number that a record begins with."""
-    return int(text[:8])
+    return int(record[:8])
 
 
 def threshold_of(kind: str) -> int:

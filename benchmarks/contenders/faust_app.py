@@ -1,7 +1,7 @@
 """A Faust app, the same for each package that it offloads with, and for plain Faust.
 
-Its values are text, since faust-large-message-serializer does not offload bytes. The settings of
-faust_s3 are the defaults, but for a threshold below the records.
+Its values are bytes, or text with faust-large-message-serializer, which does not offload bytes. The
+settings of faust_s3 are the defaults, but for a threshold below the records.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import faust
 from faust.serializers import codecs
 
 from benchmarks.job import Job, Trace, answer, at_once, until_over, wait_for_go
-from benchmarks.records import KINDS, number_of, text_of
+from benchmarks.records import KINDS, data_of, number_of, text_of
 
 #: Bytes that plain Faust's topics are set to; those of others keep Kafka's default, 1 MiB.
 PLAIN_LIMIT = 32 * 1024 * 1024
@@ -43,52 +43,57 @@ def app_for(job: Job) -> faust.App:
     )
 
 
-def serializer_for(job: Job, app: faust.App, topic: str, *, bucket: str) -> Any:
-    """Return what offloads the values of a topic, if anything does."""
-    if job.contender == "plain":
-        return "raw"
-    if job.contender == "flms":
-        from faust_large_message_serializer import (
-            LargeMessageSerializer,
-            LargeMessageSerializerConfig,
-        )
+def serializer(job: Job, topic: str, *, bucket: str) -> Any:
+    """Return faust-large-message-serializer's codec for a topic."""
+    from faust_large_message_serializer import (
+        LargeMessageSerializer,
+        LargeMessageSerializerConfig,
+    )
 
-        config = LargeMessageSerializerConfig(
-            base_path=f"s3://{bucket}/flms",
-            max_size=job.threshold,
-            large_message_s3_access_key=os.environ["AWS_ACCESS_KEY_ID"],
-            large_message_s3_secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-            large_message_s3_region=os.environ["AWS_DEFAULT_REGION"],
-            large_message_s3_endpoint=job.endpoint,
+    config = LargeMessageSerializerConfig(
+        base_path=f"s3://{bucket}/flms",
+        max_size=job.threshold,
+        large_message_s3_access_key=os.environ["AWS_ACCESS_KEY_ID"],
+        large_message_s3_secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        large_message_s3_region=os.environ["AWS_DEFAULT_REGION"],
+        large_message_s3_endpoint=job.endpoint,
+    )
+    return codecs.get_codec("raw") | LargeMessageSerializer(topic, config)
+
+
+def topics(job: Job, app: faust.App) -> tuple[Any, Any]:
+    """Return the topics that are read and written."""
+    sides = ((job.source, job.bucket), (job.target, job.target_bucket))
+    if job.contender == "flms":
+        source, target = (
+            app.topic(name, value_type=str, value_serializer=serializer(job, name, bucket=bucket))
+            for name, bucket in sides
         )
-        return codecs.get_codec("raw") | LargeMessageSerializer(topic, config)
-    return "raw|s3"
+        return source, target
+    source, target = (
+        app.topic(name, value_type=bytes, value_serializer="raw") for name, _ in sides
+    )
+    if job.contender == "plain":
+        return source, target
+    from faust_s3 import S3
+
+    s3 = S3(
+        app,
+        f"s3://{job.target_bucket}/faust_s3",
+        allow=[f"s3://{job.bucket}/faust_s3"],
+        engine=job.contender.rpartition(" ")[2],
+        threshold=job.threshold,
+        endpoint_url=job.endpoint,
+        path_style=True,
+    )
+    return s3.offload(source), s3.offload(target)
 
 
 async def work(job: Job, trace: Trace) -> None:
     """Send or read until the time is over."""
     trace.watch_memory()
     app = app_for(job)
-    if job.contender.startswith("faust_s3"):
-        from faust_s3 import S3
-
-        S3(
-            app,
-            f"s3://{job.target_bucket}/faust_s3",
-            allow=[f"s3://{job.bucket}/faust_s3"],
-            engine=job.contender.rpartition(" ")[2],
-            threshold=job.threshold,
-            endpoint_url=job.endpoint,
-            path_style=True,
-        )
-    source, target = (
-        app.topic(
-            name,
-            value_type=str,
-            value_serializer=serializer_for(job, app, name, bucket=bucket),
-        )
-        for name, bucket in ((job.source, job.bucket), (job.target, job.target_bucket))
-    )
+    source, target = topics(job, app)
     if job.mode == "produce":
         await produce(job, trace, target)
         if not job.seconds:
@@ -101,12 +106,13 @@ async def work(job: Job, trace: Trace) -> None:
 async def produce(job: Job, trace: Trace, target: Any) -> None:
     """Send from tasks, twice as many as there may be requests in flight."""
     numbers = iter(range(job.records))
+    make = text_of if job.contender == "flms" else data_of
 
     async def send() -> None:
         for number in numbers:
             # Done when the producer has it, which takes no more than it can send. A codec that
             # blocks lets the event loop see no acknowledgement until all is sent.
-            await target.send(value=text_of(job.kind, number, job.salt))
+            await target.send(value=make(job.kind, number, job.salt))
             trace.record(number)
             if trace.is_over(job):
                 return

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 
 from benchmarks.job import Job, Trace, answer, at_once, until_over, wait_for_go
-from benchmarks.records import KINDS, text_of
+from benchmarks.records import KINDS, data_of
 from faust_s3.stores import Location
 from faust_s3.stores.obstore import ObstoreStore
 from faust_s3.stores.s3 import S3Store
@@ -61,7 +61,7 @@ async def by_threads(job: Job, trace: Trace) -> None:
 def one(client: Any, job: Job, keys: list[str], number: int) -> None:
     """Read, write, or read and write a record."""
     if job.mode == "produce":
-        data = text_of(job.kind, number, job.salt).encode()
+        data = data_of(job.kind, number, job.salt)
     else:
         data = client.get_object(Bucket=job.bucket, Key=keys[number])["Body"].read()
     if job.mode != "consume":
@@ -87,7 +87,7 @@ async def by_tasks(job: Job, trace: Trace) -> None:
     async def work() -> None:
         for number in numbers:
             if job.mode == "produce":
-                data: Any = text_of(job.kind, number, job.salt).encode()
+                data: Any = data_of(job.kind, number, job.salt)
             else:
                 data = await (await source.get_async(keys[number])).buffer_async()
             if job.mode != "consume":

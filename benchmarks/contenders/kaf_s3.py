@@ -9,7 +9,7 @@ from typing import Any
 from s3_connector import S3Consumer, S3Producer
 
 from benchmarks.job import Job, Trace, answer, wait_for_go
-from benchmarks.records import number_of, text_of
+from benchmarks.records import data_of, number_of
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def produce(job: Job, trace: Trace) -> None:
     to = producer(job, trace)
     wait_for_go()
     for number in range(job.records):
-        to.produce(job.target, text_of(job.kind, number, job.salt).encode())
+        to.produce(job.target, data_of(job.kind, number, job.salt))
         if trace.is_over(job):
             return
     to.flush()

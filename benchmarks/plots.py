@@ -87,7 +87,10 @@ def _bars(file: Path, found: Found, kind: str, what: str) -> None:
         )
         axis.bar_label(
             bars,
-            labels=["" if value is None else f"{value:.3g}" for value in values],
+            labels=[
+                "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+                for value in values
+            ],
             padding=2,
             fontsize=8,
         )

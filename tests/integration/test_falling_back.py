@@ -36,7 +36,7 @@ def test_what_fits_goes_inline_and_the_rest_waits(
     with SeaweedFS(bucket=stack.bucket) as server:
         environ["FAUST_S3_ENDPOINT_URL"] = server.endpoint_url
         worker = start_worker("fallback_app", FAUST_S3_ENDPOINT_URL=server.endpoint_url).ready()
-        tell(5000)
+        tell(6000)
         read_until(stack.bootstrap, seen, lambda found: len(found) == 1)
         server.kill()
         tell(5000, 10, FITS, FITS)

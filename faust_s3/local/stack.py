@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -193,10 +194,18 @@ class LocalStack:
         self.s3_server.create_bucket(name)
 
 
+_BROKER = re.compile(r"(?:kafka|aiokafka)://[^/:;,@\s]+:\d{1,5}")
+
+
 def _choose_broker(name: str, below: Path | None) -> Broker | RunningBroker:
     if name not in BROKERS:
         raise LocalStackError(f"broker={name!r} is not one of {', '.join(BROKERS)}")
     if url := os.environ.get("FAUST_S3_LOCAL_BROKER"):
+        if not all(_BROKER.fullmatch(part) for part in url.split(";")):
+            raise LocalStackError(
+                f"FAUST_S3_LOCAL_BROKER={url!r} must be like kafka://host:9092, or several of that "
+                "with ';' between them"
+            )
         return RunningBroker(url)
     return BROKERS[name](directory=below and below / name)
 

@@ -96,6 +96,19 @@ def test_what_is_no_bucket_is_refused_at_once(
     assert capsys.readouterr().err.startswith(f"bucket {bucket!r} must have 3 to 63 ")
 
 
+@pytest.mark.parametrize(
+    "url", ["garbage", "kafka://", "kafka://a", "a:9092", "kafka://a:9092,b:1"]
+)
+def test_what_is_no_broker_is_refused(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cluster that nobody can connect to is not passed on to the user's app."""
+    monkeypatch.setenv("FAUST_S3_LOCAL_BROKER", url)
+    assert main([]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"FAUST_S3_LOCAL_BROKER={url!r} must be like kafka://host:9092")
+
+
 def test_servers_of_others_are_used_and_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """With both variables set, start and stop do nothing, and everything points there."""
     for name, value in {

@@ -49,7 +49,9 @@ async def disposed_of(
     if disposing.cancelled():
         return error  # the app stops
     failure = _failure(disposing)
-    if failure is not None and failure is not error:
+    if failure is error:
+        logger.error("the worker stops at a record whose claim cannot be redeemed: %s", error)
+    elif failure is not None:
         logger.error("a record whose claim cannot be redeemed was not dealt with: %s", error)
         failure.__cause__ = failure.__cause__ or error
     return failure

@@ -480,7 +480,9 @@ async def test_skip_acknowledges_in_turn(
     assert "topic='photos', partition=0, offset=1" in caplog.text
 
 
-async def test_raise_crashes_the_worker(compiled: bool, bad: str) -> None:
+async def test_raise_crashes_the_worker(
+    compiled: bool, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Loudly, without acknowledging, and without the next event."""
     world = World(compiled=compiled)
     reader = world.reader()
@@ -492,6 +494,8 @@ async def test_raise_crashes_the_worker(compiled: bool, bad: str) -> None:
     await settle()
     assert type(world.app.crash_reason) is ERRORS[bad]
     assert world.app.crash_reason.offset == 5
+    (line,) = [entry.message for entry in caplog.records if "the worker stops" in entry.message]
+    assert "topic='photos', partition=0, offset=5" in line
     assert world.consumer.acked == []
     assert not reading.done()
     await ended(reading)

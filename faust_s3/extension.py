@@ -156,10 +156,14 @@ class S3(Service, CodecOwner):
             values: Offload large values.
 
         Raises:
-            ConfigError: If it is no topic of this app.
+            ConfigError: If it is no topic of this app, or nothing of it is to be offloaded.
         """
         if not isinstance(topic, faust.Topic) or topic.app is not self.app:
             raise ConfigError(f"s3.offload takes a topic of the app of this S3, not {topic!r}")
+        if not (keys or values):
+            raise ConfigError(
+                "s3.offload with values=False needs keys=True, or nothing is offloaded"
+            )
         opt_in = OptIn(key=self if keys else None, value=self if values else None)
         cls = offloading_class(type(topic), self._hub)
         return cls(**{**topic._clone_args(), "root": None, "opt_in": opt_in})

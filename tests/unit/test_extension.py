@@ -303,6 +303,13 @@ def test_offload_takes_a_topic_of_its_app(topic: str | None) -> None:
         s3.offload(given)
 
 
+def test_offload_of_nothing() -> None:
+    """Whoever switches values off and forgets the keys would send them whole."""
+    app = make_app()
+    with pytest.raises(ConfigError, match="values=False needs keys=True"):
+        make_s3(app).offload(app.topic("photos"), values=False)
+
+
 def test_offload_without_an_app() -> None:
     """An ``S3`` that was not bound has no topics."""
     with pytest.raises(ConfigError, match="takes a topic of the app of this S3"):

@@ -40,6 +40,7 @@ CONTENDERS: Final = {
         Contender("obstore", "bare obstore", _FLOOR, "faust_s3"),
         Contender("faust_s3 boto3", "faust_s3, boto3", _APP, "faust_s3"),
         Contender("faust_s3 obstore", "faust_s3, obstore", _APP, "faust_s3"),
+        Contender("codec boto3", "faust_s3's codec alone, boto3", _APP, "faust_s3"),
         Contender("flms", "faust-large-message-serializer", _APP, "flms", "flms.txt"),
         Contender(
             "kaf-s3", "kaf-s3-connector", "benchmarks.contenders.kaf_s3", "kaf-s3", "kaf_s3.txt"
@@ -122,7 +123,7 @@ def _each(*modes: str, **settings: Any) -> list[Case]:
 
 _ALL: Final = ("consume", "produce", "process")
 _BOTH: Final = ("consume", "produce")
-_FLMS: Final = (*FLOORS, *OURS, "flms")
+_FLMS: Final = (*FLOORS, *OURS, "codec boto3", "flms")
 
 QUICK: Final = Plan(
     cases=(

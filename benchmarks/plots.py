@@ -23,6 +23,7 @@ COLOURS: Final = {
     "faust_s3 boto3": "#2171b5",
     "obstore": "#fdbe85",
     "faust_s3 obstore": "#d94801",
+    "codec boto3": "#6a51a3",
     "flms": "#636363",
     "kaf-s3": "#969696",
     "plain": "#74a57f",

@@ -1,7 +1,7 @@
 """A Faust app, the same for each package that it offloads with, and for plain Faust.
 
-Its values are bytes, or text with faust-large-message-serializer, which does not offload bytes. The
-settings of faust_s3 are the defaults, but for a threshold below the records.
+Its values are bytes, or text where a codec alone is to offload them: Faust gives no bytes to
+codecs. The settings of faust_s3 are the defaults, but for a threshold below the records.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import faust
 from faust.serializers import codecs
@@ -17,6 +17,8 @@ from faust.serializers import codecs
 from benchmarks.job import Job, Trace, answer, at_once, until_over, wait_for_go
 from benchmarks.records import KINDS, data_of, number_of, text_of
 
+#: Those whose work a codec does, on the event loop.
+CODECS: Final = ("flms", "codec boto3")
 #: Bytes that plain Faust's topics are set to; those of others keep Kafka's default, 1 MiB.
 PLAIN_LIMIT = 32 * 1024 * 1024
 
@@ -58,27 +60,15 @@ def serializer(job: Job, topic: str, *, bucket: str) -> Any:
         large_message_s3_region=os.environ["AWS_DEFAULT_REGION"],
         large_message_s3_endpoint=job.endpoint,
     )
-    return codecs.get_codec("raw") | LargeMessageSerializer(topic, config)
+    return LargeMessageSerializer(topic, config)
 
 
-def topics(job: Job, app: faust.App) -> tuple[Any, Any]:
-    """Return the topics that are read and written."""
-    sides = ((job.source, job.bucket), (job.target, job.target_bucket))
-    if job.contender == "flms":
-        source, target = (
-            app.topic(name, value_type=str, value_serializer=serializer(job, name, bucket=bucket))
-            for name, bucket in sides
-        )
-        return source, target
-    source, target = (
-        app.topic(name, value_type=bytes, value_serializer="raw") for name, _ in sides
-    )
-    if job.contender == "plain":
-        return source, target
+def ours(job: Job, app: faust.App) -> Any:
+    """Return the ``S3`` of the app, or one without it, whose codec does all by itself."""
     from faust_s3 import S3
 
-    s3 = S3(
-        app,
+    return S3(
+        None if job.contender in CODECS else app,
         f"s3://{job.target_bucket}/faust_s3",
         allow=[f"s3://{job.bucket}/faust_s3"],
         engine=job.contender.rpartition(" ")[2],
@@ -86,7 +76,23 @@ def topics(job: Job, app: faust.App) -> tuple[Any, Any]:
         endpoint_url=job.endpoint,
         path_style=True,
     )
-    return s3.offload(source), s3.offload(target)
+
+
+def topics(job: Job, app: faust.App) -> tuple[Any, Any]:
+    """Return the topics that are read and written."""
+    sides = ((job.source, job.bucket), (job.target, job.target_bucket))
+    s3 = None if job.contender in ("flms", "plain") else ours(job, app)
+
+    def topic(name: str, bucket: str) -> Any:
+        if job.contender in CODECS:
+            codec = s3.codec_for(name) if s3 else serializer(job, name, bucket=bucket)
+            chain = codecs.get_codec("raw") | codec
+            return app.topic(name, value_type=str, value_serializer=chain)
+        plain = app.topic(name, value_type=bytes, value_serializer="raw")
+        return s3.offload(plain) if s3 else plain
+
+    source, target = (topic(*side) for side in sides)
+    return source, target
 
 
 async def work(job: Job, trace: Trace) -> None:
@@ -106,7 +112,7 @@ async def work(job: Job, trace: Trace) -> None:
 async def produce(job: Job, trace: Trace, target: Any) -> None:
     """Send from tasks, twice as many as there may be requests in flight."""
     numbers = iter(range(job.records))
-    make = text_of if job.contender == "flms" else data_of
+    make = text_of if job.contender in CODECS else data_of
 
     async def send() -> None:
         for number in numbers:

@@ -61,7 +61,14 @@ class Request:
         return Body(memoryview(data), self.check)
 
     def read(self, raw: Any, into: memoryview) -> None:
-        """Read as many bytes of a body as there is room for, in the pieces in which they come."""
+        """Read as many bytes of a body as there is room for, in the pieces in which they come.
+
+        The room is given back, whatever happens.
+        """
+        with into:
+            self._read(raw, into)
+
+    def _read(self, raw: Any, into: memoryview) -> None:
         # read() would sit out a server that sends a byte now and then; read1() returns
         # with what is there. urllib3 has it since 2.1.
         read = getattr(raw, "read1", raw.read)
@@ -101,6 +108,11 @@ class Whole:
         """Return all of it; nothing can be written any more."""
         self.view.release()
         return self._file.getvalue()
+
+    def __del__(self) -> None:
+        # A failed request is garbage in a cycle, with its traceback. CPython 3.13 complains of
+        # a BytesIO that goes before its buffer.
+        self.view.release()
 
 
 class Body:

@@ -44,7 +44,8 @@ class Commits:
     def __init__(self, app: AppT) -> None:
         self._app = app
         self._held: dict[TP, dict[asyncio.Future[None], int]] = defaultdict(dict)
-        self._attached: dict[TP, list[tuple[Message, Publish]]] = defaultdict(list)
+        self._attached: dict[TP, list[tuple[int, Publish]]] = defaultdict(list)
+        self._revoked: set[TP] = set()
         self._closed = False
         self._ends_at: float | None = None
 
@@ -62,18 +63,15 @@ class Commits:
 
             arrived.add_done_callback(release)
 
-    def attach(self, event: Message, publish: Publish) -> None:
+    def attach(self, event: tuple[TP, int], publish: Publish) -> None:
         """Have something published in the commit of an event, after it was acknowledged.
 
-        An agent may still be processing an event when its partition is revoked. That event
-        is delivered again, if not to this worker, and what belongs to it is not published
-        for both.
-
         Args:
-            event: The message that is being processed.
+            event: Partition and offset.
             publish: Returns what is done when it has arrived.
         """
-        self._attached[event.tp].append((event, publish))
+        tp, offset = event
+        self._attached[tp].append((offset, publish))
 
     def refuse(self, tp: TP, offset: int, exc: BaseException) -> None:
         """Hold an event, because of an error, until its partition is revoked."""
@@ -83,8 +81,12 @@ class Commits:
         self.hold([(tp, offset)], refused)
 
     def is_current(self, message: Message) -> bool:
-        """Tell whether no partitions were revoked since a message was fetched."""
-        return message.generation_id == self._app.consumer_generation_id
+        """Tell whether a message is of a partition that was not revoked since it was fetched.
+
+        An agent may still process one that was, and that is delivered again, here or elsewhere.
+        """
+        same = message.generation_id == self._app.consumer_generation_id
+        return same and message.tp not in self._revoked
 
     def comes_again(self, events: Iterable[tuple[TP, int]], arrived: asyncio.Future[None]) -> bool:
         """Tell whether events are delivered again because of something that was sent earlier.
@@ -118,10 +120,15 @@ class Commits:
         acknowledged and not committed does not count any more either.
         """
         revoked = set(partitions)
+        self._revoked |= revoked
         for tp in revoked:
             self._held.pop(tp, None)
             self._attached.pop(tp, None)
         forget_acks(cast(Any, self._app)._consumer, revoked)
+
+    def regain(self, partitions: Iterable[TP]) -> None:
+        """Take partitions that were assigned for this worker's again."""
+        self._revoked -= set(partitions)
 
     def guard(self, consumer: ConsumerT) -> None:
         """Have a consumer ask here before it commits. Doing it twice changes nothing.
@@ -189,10 +196,9 @@ class Commits:
         arriving = []
         try:
             for tp, offset in offsets.items():
-                valid = [entry for entry in self._attached[tp] if self.is_current(entry[0])]
-                due = [entry for entry in valid if entry[0].offset < offset]
-                self._attached[tp] = [entry for entry in valid if entry[0].offset >= offset]
-                for _, publish in sorted(due, key=lambda entry: entry[0].offset):
+                due = [(at, publish) for at, publish in self._attached[tp] if at < offset]
+                self._attached[tp] = [entry for entry in self._attached[tp] if entry[0] >= offset]
+                for _, publish in sorted(due, key=lambda entry: entry[0]):
                     arriving.append(await publish())
             await asyncio.gather(*arriving)
         except BaseException as exc:

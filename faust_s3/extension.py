@@ -342,6 +342,7 @@ class _Receivers:
         hub = self._hub
         check_topics(list(hub.app.topics))
         hub.commits.guard(hub.app.consumer)
+        hub.commits.regain(assigned)
         if hub.steady is not None:
             await hub.steady.stop_transactions(assigned)
 

@@ -100,7 +100,7 @@ class Sender:
         fut.stored = stored = self.hub.in_background(offloaded(fut, self._name(fut), self.hub))
         stored.add_done_callback(partial(self._ended, fut, ticket))
         self.hub.commits.hold(fut.events, stored)
-        self.hub.commits.attach(event, partial(self._publish_attached, fut))
+        self.hub.commits.attach((event.tp, event.offset), partial(self._publish_attached, fut))
         self.hub.sent_in_background(fut, fut.arrived)
 
     def _start(self, fut: Outgoing, place: Place, ticket: Ticket) -> None:

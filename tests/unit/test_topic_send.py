@@ -1107,6 +1107,7 @@ async def test_what_belongs_to_an_event_of_another_generation(rejoined: bool) ->
     if not rejoined:
         await send_for_the_old_one()
     app.consumer_generation_id += 1
+    await app.on_partitions_assigned.send({old.message.tp})
     if rejoined:
         await send_for_the_old_one()
     again = Source(world)
@@ -1116,6 +1117,7 @@ async def test_what_belongs_to_an_event_of_another_generation(rejoined: bool) ->
     await settle()
     assert await again.commit()
     assert world.producer.values == [b"again"]
+    assert not world.s3._hub.under_way
 
 
 async def test_plain_messages_published_on_commit() -> None:

@@ -150,7 +150,7 @@ class Pipeline:
                 ("put", len(stored).bit_length()),
             )
 
-        await self._here().puts.once(location, checksum, put, patience)
+        await self._here().puts.once(location, put, patience)
         return claim
 
     async def offload_from(
@@ -188,7 +188,7 @@ class Pipeline:
         size, digest = known or (None, None)
         location = self._place(digest, topic=topic, partition=partition, key=key)
         puts, began = self._here().puts, time.monotonic()
-        if size is not None and digest is not None and puts.has(location, digest):
+        if size is not None and digest is not None and puts.has(location):
             return Claim(*location, size, size, digest).dumps()
         upload = await self._retrying(
             lambda: self.store.open_upload(location, size=size), patience, "open_upload"
@@ -208,7 +208,7 @@ class Pipeline:
             await self._retrying(upload.finish, patience, "finish")
         size, digest = found
         if known is not None:
-            puts.add(location, digest, began)
+            puts.add(location, began)
         return Claim(*location, size, size, digest).dumps()
 
     def _place(

@@ -86,8 +86,9 @@ class ByteCache(Generic[K]):
 class RecentPuts(Generic[K]):
     """Remembers what was put where, so that the same need not be put again for a while.
 
-    It asks nobody: what it knows is what this process did. Somebody may remove an object
-    meanwhile, and so it forgets.
+    Its places are object keys, which have the digest of what lies there in them, or are of one
+    put only. It asks nobody: what it knows is what this process did. Somebody may remove an
+    object meanwhile, and so it forgets.
 
     Args:
         window: Seconds, counted from the beginning of a put; 0: it remembers nothing.
@@ -97,34 +98,29 @@ class RecentPuts(Generic[K]):
     def __init__(self, window: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._window = window
         self._clock = clock
-        self._done: OrderedDict[K, tuple[bytes, float]] = OrderedDict()
+        self._done: OrderedDict[K, float] = OrderedDict()
         self._under_way: dict[K, asyncio.Future[None]] = {}
 
-    def has(self, place: K, checksum: bytes) -> bool:
-        """Tell whether such bytes were put there within the window, and nothing since."""
-        found, began = self._done.get(place, (b"", 0.0))
-        return found == checksum and self._clock() - began < self._window
+    def has(self, place: K) -> bool:
+        """Tell whether something was put there within the window."""
+        began = self._done.get(place)
+        return began is not None and self._clock() - began < self._window
 
-    def add(self, place: K, checksum: bytes, began: float) -> None:
+    def add(self, place: K, began: float) -> None:
         """Note a put that was made, and when it began."""
-        self._done[place] = checksum, began
+        self._done[place] = began
         self._done.move_to_end(place)
         while len(self._done) > _MOST_PUTS:
             self._done.popitem(last=False)
 
     async def once(
-        self,
-        place: K,
-        checksum: bytes,
-        put: Callable[[Patience], Awaitable[Any]],
-        patience: Patience,
+        self, place: K, put: Callable[[Patience], Awaitable[Any]], patience: Patience
     ) -> None:
-        """Put some bytes, unless that was done a moment ago, or is being done and succeeds.
+        """Put something, unless that was done a moment ago, or is being done and succeeds.
 
         Args:
             place: Where to.
-            checksum: Of the bytes.
-            put: Puts them, with what is left of the patience; raises if it could not.
+            put: Puts it, with what is left of the patience; raises if it could not.
             patience: How long to wait for the store, and for the other.
         """
         if not self._window:
@@ -134,14 +130,13 @@ class RecentPuts(Generic[K]):
             began = time.monotonic()
             await asyncio.wait({other}, timeout=patience.timeout)
             patience = patience.after(time.monotonic() - began)
-        if self.has(place, checksum):
+        if self.has(place):
             return
         began, mine = self._clock(), asyncio.get_running_loop().create_future()
         first = self._under_way.setdefault(place, mine) is mine
-        self._done.pop(place, None)  # whatever becomes of this one
         try:
             await put(patience)
-            self.add(place, checksum, began)
+            self.add(place, began)
         finally:
             mine.set_result(None)
             if first:

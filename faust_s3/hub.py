@@ -107,8 +107,8 @@ class Hub:
         self.hold = Hold()
         self.holds_streams = False
         self.steady: SteadyRebalances | None = None
-        self._known: set[str] = set()
-        self._producer_is_ours: bool | None = None
+        self._checked: set[str] = set()  # topics, whether they are in transactions
+        self._producer_checked = False
         self._lines: dict[str, Line] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0
@@ -135,14 +135,14 @@ class Hub:
         Raises:
             ConfigError: If it does.
         """
-        if self._producer_is_ours:
+        if self._producer_checked:
             return  # a look at Faust's settings goes through two functions, for each message
-        self._producer_is_ours = not self.app.conf.producer_threaded
-        if not self._producer_is_ours:
+        if self.app.conf.producer_threaded:
             raise ConfigError(
                 "producer_threaded=True is set on the app: send_soon would then pass by the "
                 "topic and offload nothing; S3 needs producer_threaded=False"
             )
+        self._producer_checked = True
 
     @cached_property
     def max_request_size(self) -> int:
@@ -163,9 +163,9 @@ class Hub:
 
     def check_transaction(self, topic: str) -> None:
         """Tell the log, once, that what agents send to a topic is in no transaction."""
-        if topic in self._known or not self.app.in_transaction:
+        if not self.app.in_transaction or topic in self._checked:
             return
-        self._known.add(topic)
+        self._checked.add(topic)
         if not has_transactions(self.app.consumer, topic):
             logger.warning(
                 "what is sent to topic %s is in no transaction and may be seen more than once, "

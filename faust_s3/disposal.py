@@ -49,9 +49,7 @@ async def disposed_of(
     if disposing.cancelled():
         return error  # the app stops
     failure = _failure(disposing)
-    if failure is error:
-        logger.error("the worker stops at a record whose claim cannot be redeemed: %s", error)
-    elif failure is not None:
+    if failure is not None and failure is not error:
         logger.error("a record whose claim cannot be redeemed was not dealt with: %s", error)
         failure.__cause__ = failure.__cause__ or error
     return failure

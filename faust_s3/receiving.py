@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable
 from functools import partial
 from time import time
@@ -23,6 +24,8 @@ from faust_s3.pipeline import Pipeline, reader_of
 from faust_s3.prefetch import Pending, PrefetchQueue
 
 __all__ = ["Receiver"]
+
+logger = logging.getLogger(__name__)
 
 
 class Receiver:
@@ -200,6 +203,12 @@ class Receiver:
                     self.hub.ack(message)
                     return
                 exc = failure
+        logger.error(
+            "the worker stops at %s offset %s, which it does not acknowledge: %s",
+            message.tp,
+            message.offset,
+            exc,
+        )
         await self.hub.crash(exc)
         # The stream must not go on to the next event: Faust would commit past this one.
         await asyncio.get_running_loop().create_future()

@@ -495,7 +495,7 @@ async def test_raise_crashes_the_worker(
     assert type(world.app.crash_reason) is ERRORS[bad]
     assert world.app.crash_reason.offset == 5
     (line,) = [entry.message for entry in caplog.records if "the worker stops" in entry.message]
-    assert "topic='photos', partition=0, offset=5" in line
+    assert "partition=0) offset 5, " in line
     assert world.consumer.acked == []
     assert not reading.done()
     await ended(reading)

@@ -35,7 +35,7 @@ class Job:
 
     Attributes:
         contender: Its name.
-        mode: ``load``, ``produce``, ``consume``, ``process`` or ``backlog``.
+        mode: ``consume``, ``produce`` or ``process`` (read and send on).
         kind: Of `records.KINDS`.
         records: How many there are.
         seconds: When to stop, counted from the first record. 0: after the last one.

@@ -84,7 +84,7 @@ class S3(Service, CodecOwner):
         env_prefix: str = ENV_PREFIX,
         **settings: Unpack[Settings],
     ) -> None:
-        if isinstance(app, str):
+        if app is not None and not isinstance(app, faust.App):
             raise ConfigError(f"app {app!r} must be a faust.App; the URL comes after it")
         if isinstance(config, Config):
             if url is not None or settings:

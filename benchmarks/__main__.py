@@ -29,6 +29,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="what fits into 3 minutes")
     parser.add_argument("--case", action="append", help="only those with this in their names")
+    parser.add_argument("--embedded", action="store_true", help="not on Apache Kafka")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON and PNG go")
     parser.add_argument("--directory", type=Path, help="for data and logs, kept; needs 20 GB")
@@ -61,7 +62,8 @@ def main() -> int:
             bar = progress.add_task("starting the servers", total=1.0)
             directory = options.directory or Path(made)
             directory.mkdir(parents=True, exist_ok=True)
-            with servers(directory, {case.latency for case in plan.cases}) as on:
+            latencies = {case.latency for case in plan.cases}
+            with servers(directory, latencies, embedded=options.embedded) as on:
                 runner = Runner(on, directory)
                 for found in play(
                     plan,

@@ -91,11 +91,11 @@ def _size(record: Any) -> int:
 
 
 @contextmanager
-def servers(directory: Path, latencies: Iterable[float]) -> Iterator[Servers]:
-    """Start them all: Apache Kafka if Java and Maven are there."""
+def servers(directory: Path, latencies: Iterable[float], *, embedded: bool) -> Iterator[Servers]:
+    """Start them all: Apache Kafka if Java and Maven are there, or the embedded broker."""
     with ExitStack() as started:
         s3 = started.enter_context(RoomyS3(directory=directory / "s3"))
-        kind = NoidaBroker if available() is not None else ApacheKafka
+        kind = NoidaBroker if embedded or available() is not None else ApacheKafka
         broker = kind(directory=directory / "broker")
         broker.start_timeout = _START_TIMEOUT
         started.enter_context(broker)

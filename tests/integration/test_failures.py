@@ -77,7 +77,8 @@ def test_raise_ends_the_worker_uncommitted(
     offset, claim, payload = lost
     worker = start_worker("mixed")
     assert worker.wait(90) != 0
-    assert "there is no such object" in worker.output
+    says = f" offset {offset}, which it does not acknowledge: there is no such object"
+    assert says in worker.output
     assert claim.key in worker.output
     position = committed(stack.bootstrap, environ["APP_ID"], environ["RECORDS"])
     assert position is None or position <= offset

@@ -13,14 +13,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from faust_s3.claim import Claim, Encoding, Inline, is_envelope, parse
-from faust_s3.coding import compressed, decoded, once, sha256_of
+from faust_s3.coding import compressed, decode, once, sha256_of
 from faust_s3.compression import COMPRESSIONS, SUFFIXES, check_library
 from faust_s3.config import DEFAULT_CONCURRENCY, Config
 from faust_s3.exceptions import ClaimError, IntegrityError, PayloadTooLarge
+from faust_s3.offloop import off_loop
 from faust_s3.retry import FOREVER, Backoff, Outage, Patience, retrying
 from faust_s3.sharing import ByteCache, RecentPuts, SingleFlight
 from faust_s3.slots import Level, Slots
@@ -258,10 +260,18 @@ class Pipeline:
             )
         return envelope
 
-    async def redeem(self, content: Claim | Inline, *, patience: Patience = FOREVER) -> bytes:
+    async def redeem(
+        self, content: Claim | Inline, *, patience: Patience = FOREVER, keep: bool = True
+    ) -> bytes:
         """Return the payload of a claim, or of an envelope, that :meth:`read` returned.
 
         Two calls for one object at a time make one request.
+
+        Args:
+            content: What :meth:`read` returned.
+            patience: How long to wait for a store that is away.
+            keep: Whether others may want it soon. What lies in the cache and is not asked for
+                costs: each payload then is in memory that the processor has not seen for long.
 
         Raises:
             ObjectMissing: If the object is not there.
@@ -271,11 +281,11 @@ class Pipeline:
             ConfigError: If the library that decompresses it is missing.
         """
         if isinstance(content, Inline):
-            return await decoded(content, content.stored)
+            return await off_loop(content.payload_size, lambda: decode(content, content.stored))
         here = self._here()
         if (payload := here.cache.get(content)) is not None:
             return payload
-        return await here.flights.join(content, lambda: self._fetch(content, patience))
+        return await here.flights.join(content, lambda: self._fetch(content, patience, keep))
 
     async def rehydrate(self, data: bytes, *, patience: Patience = FOREVER) -> bytes:
         """Return the payload behind bytes from a topic: :meth:`read`, then :meth:`redeem`."""
@@ -311,20 +321,23 @@ class Pipeline:
             ),
         )
 
-    async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
+    async def _fetch(self, claim: Claim, patience: Patience, keep: bool) -> bytes:
         location = Location(claim.bucket, claim.key)
         try:
-            stored = await self._retrying(
-                lambda: self.store.get(location, max_size=claim.stored_size),
+            payload = await self._retrying(
+                lambda: self.store.fetch(
+                    location,
+                    max_size=claim.stored_size,
+                    decode=partial(decode, claim),
+                    decoded_size=claim.payload_size,
+                ),
                 patience,
                 ("get", claim.stored_size.bit_length()),
             )
         except PayloadTooLarge as exc:
             raise broken(claim, "the object is larger than the claim says") from exc
-        if len(stored) != claim.stored_size:
-            raise broken(claim, f"the object has {len(stored)} bytes, not what the claim says")
-        payload = await decoded(claim, stored)
-        self._here().cache.add(claim, payload)
+        if keep:
+            self._here().cache.add(claim, payload)
         return payload
 
     async def _retrying(

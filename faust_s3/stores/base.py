@@ -7,12 +7,16 @@ payloads, thresholds, Kafka or Faust, and it does not try again: the pipeline do
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from faust_s3.offloop import off_loop
 
 __all__ = ["Location", "ObjectInfo", "Store", "Upload"]
+
+T = TypeVar("T")
 
 
 class Location(NamedTuple):
@@ -118,7 +122,8 @@ class Store(ABC):
         Args:
             location: Where to.
             data: All of its bytes; may be empty.
-            sha256: SHA-256 of ``data`` (32 bytes) for the store to verify on arrival.
+            sha256: SHA-256 of ``data`` (32 bytes) for the store to verify on arrival, if the
+                client can send it along; obstore sends one that it computes.
 
         Raises:
             PayloadTooLarge: If the store does not take objects of this size.
@@ -137,6 +142,33 @@ class Store(ABC):
             PayloadTooLarge: If it has more than ``max_size`` bytes; at most
                 ``max_size`` + 1 bytes of it were read.
         """
+
+    async def fetch(
+        self,
+        location: Location,
+        *,
+        max_size: int,
+        decode: Callable[[bytes], T],
+        decoded_size: int = 0,
+    ) -> T:
+        """Return what is made of all bytes of an object: :meth:`get`, and more.
+
+        Stores that read in threads decode there, which spares the bytes a way and the
+        processor a look at bytes that it has forgotten.
+
+        Args:
+            location: Where from.
+            max_size: As for :meth:`get`.
+            decode: Blocks, and may raise errors of its own. Runs off the event loop if there
+                are many bytes.
+            decoded_size: Bytes that it makes of them, if those are more.
+
+        Raises:
+            ObjectMissing: As :meth:`get`.
+            PayloadTooLarge: As :meth:`get`.
+        """
+        data = await self.get(location, max_size=max_size)
+        return await off_loop(max(len(data), decoded_size), lambda: decode(data))
 
     @abstractmethod
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:

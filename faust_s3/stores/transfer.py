@@ -18,6 +18,7 @@ from faust_s3.stores.pool import Pool
 
 __all__ = ["Body", "Request", "Threads", "Whole"]
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 CHUNK = 2**18  # bytes between two looks at the deadline
@@ -183,34 +184,56 @@ class Threads:
 
     def submit(self, location: Location, call: Call[T]) -> tuple[Request, Future[T]]:
         """Start one request that nobody has to wait for."""
+        return self._submit(location, call, _same)
+
+    def _submit(
+        self, location: Location, call: Call[T], then: Callable[[T], R]
+    ) -> tuple[Request, Future[R]]:
         request = Request(location, self._timeout)
         with self._lock:
             if self._opened is None:
                 self._opened = _Opened(self._make_client, self._concurrency)
-            work = partial(self._work, self._opened, request, call)
+            work = partial(self._work, self._opened, request, call, then)
             return request, self._opened.pool.submit(work)
 
-    def _work(self, opened: _Opened, request: Request, call: Call[T]) -> T:
+    def _work(self, opened: _Opened, request: Request, call: Call[T], then: Callable[[T], R]) -> R:
         try:
             client = opened.client()
             request.begin()
-            return call(client, request)
+            result = call(client, request)
         except self._foreign as exc:
             raise self._translate(exc, request.location) from exc
+        return then(result)
 
     async def run(self, location: Location, call: Call[T], *, futures: Futures | None = None) -> T:
         """Run one request, and wait for it no longer than it may take.
 
+        Raises:
+            StoreUnavailable: As :meth:`run_then`.
+        """
+        return await self.run_then(location, call, _same, futures=futures)
+
+    async def run_then(
+        self,
+        location: Location,
+        call: Call[T],
+        then: Callable[[T], R],
+        *,
+        futures: Futures | None = None,
+    ) -> R:
+        """Run one request and what is made of its result, and wait no longer than it may take.
+
         Args:
             location: What it is about.
             call: What to do with the client, in a thread.
+            then: Called with its result, in the same thread; its errors are its own.
             futures: Where to note that it was started.
 
         Raises:
             StoreUnavailable: If it takes too long. Like one that is cancelled, it is told
                 to stop and may still take effect.
         """
-        request, future = self.submit(location, call)
+        request, future = self._submit(location, call, then)
         if futures is not None:
             futures.append(future)
         waiter = asyncio.wrap_future(future)
@@ -259,6 +282,10 @@ class Threads:
         if opened is not None:
             # asyncio.wait leaves the rest to the closing thread when the grace is over.
             await asyncio.wait({asyncio.wrap_future(opened.shut())}, timeout=CLOSE_GRACE)
+
+
+def _same(result: T) -> T:
+    return result
 
 
 class _Opened:

@@ -26,7 +26,6 @@ from faust_s3.exceptions import (
 )
 from faust_s3.stores import Location
 from faust_s3.stores.obstore import ObstoreStore
-from faust_s3.stores.obstore import store as module
 from faust_s3.stores.obstore.clients import _endpoint
 from faust_s3.stores.obstore.store import PARTS_AT_ONCE
 
@@ -64,8 +63,6 @@ async def test_parts(
         assert await store.get(location, max_size=size) == data
         with pytest.raises(PayloadTooLarge):
             await store.get(location, max_size=size - 1)
-    with pytest.raises(RequestRefused):
-        await store.put(location, large, sha256=sha256(b"other").digest())
 
 
 async def test_uploads_to_a_directory(make_obstore: MakeStore, tmp_path: Path) -> None:
@@ -151,21 +148,22 @@ async def test_server_without_ranges(faulty_obstore: MakeStore) -> None:
 # The event loop, and settings
 
 
-async def test_large_bodies_are_hashed_and_copied_in_threads(
-    make_obstore: MakeStore, monkeypatch: Any
+@pytest.mark.parametrize(
+    ("size", "decoded_size", "at_once"),
+    [(1, 0, True), (1, MIB, False), (MIB, 0, False), (3 * PART, 0, False)],
+)
+async def test_what_takes_long_is_done_in_threads(
+    make_obstore: MakeStore, size: int, decoded_size: int, at_once: bool
 ) -> None:
-    """What takes long is not done on the event loop."""
-    threads: list[threading.Thread] = []
+    """What comes is copied and decoded off the event loop, unless it is little."""
 
-    def hashing(data: bytes) -> Any:
-        threads.append(threading.current_thread())
-        return sha256(data)
+    def decode(data: bytes) -> tuple[int, bool]:
+        return len(data), threading.current_thread() is threading.main_thread()
 
-    monkeypatch.setattr(module, "_sha256", hashing)
-    store = make_obstore("memory", buckets=["bucket"])
-    await store.put(PLACE, bytes(MIB), sha256=sha256(bytes(MIB)).digest())
-    await store.put(PLACE, b"x", sha256=sha256(b"x").digest())
-    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+    store = make_obstore("memory", buckets=["bucket"], **PARTS)
+    await store.put(PLACE, b"x" * size)
+    made = await store.fetch(PLACE, max_size=size, decode=decode, decoded_size=decoded_size)
+    assert made == (size, at_once)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ PACKAGE = Path(faust_s3.__file__).parent
 LAYERS = [
     {
         "exceptions",
+        "offloop",
         "claim",
         "compression",
         "keys",

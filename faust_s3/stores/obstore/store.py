@@ -7,10 +7,12 @@ through :func:`translate`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from hashlib import sha256 as _sha256
 from typing import Any, Final, TypeVar
+
+import obstore
 
 from faust_s3.exceptions import (
     AccessDenied,
@@ -19,6 +21,7 @@ from faust_s3.exceptions import (
     RequestRefused,
     StoreUnavailable,
 )
+from faust_s3.offloop import off_loop
 from faust_s3.stores.answers import ForeignAnswer, sentence
 from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.obstore.clients import client_maker
@@ -32,8 +35,34 @@ T = TypeVar("T")
 
 MIB: Final = 2**20
 PARTS_AT_ONCE: Final = 4  # of one object, as with boto3
-#: Bytes that are hashed or copied on the event loop: more takes longer than a thread's start.
-AT_ONCE: Final = 256 * 1024
+
+
+class _Deadline:
+    """The end of a request, which may need several answers.
+
+    Args:
+        seconds: From now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    async def wait_for(self, awaited: Awaitable[T]) -> T:
+        """Return what is awaited, or raise ``asyncio.TimeoutError``.
+
+        ``asyncio.wait_for`` would make a task of each before Python 3.12, and what obstore
+        returns are futures.
+        """
+        asked = asyncio.ensure_future(awaited)
+        try:
+            await asyncio.wait({asked}, timeout=max(self._end - time.monotonic(), 0.0))
+            if not asked.done():
+                raise asyncio.TimeoutError
+            return asked.result()
+        finally:
+            if not asked.cancel() and not asked.cancelled():
+                asked.exception()  # seen, even if we were cancelled as it came
 
 
 class ObstoreStore(Store):
@@ -117,62 +146,60 @@ class ObstoreStore(Store):
         return f"<{type(self).__name__}: {self._where}>"
 
     async def put(self, location: Location, data: bytes, *, sha256: bytes | None = None) -> None:
-        large = len(data) > self._multipart_threshold
-        if large and self._parts is not None:
+        if len(data) > self._multipart_threshold and self._parts is not None:
             await self._parts.put(location, data, sha256=sha256)
             return
-        if sha256 is not None:
-            # obstore takes no digest. It signs one that it computes, and the server verifies.
-            await self._check(location, data, sha256)
-        rounds = -(-len(data) // (PARTS_AT_ONCE * self._part_size)) if large else 1
-
-        await self._ask(
-            location,
-            lambda client: client.put_async(
-                location.key,
-                data,
-                use_multipart=large,
-                chunk_size=self._part_size,
-                max_concurrency=PARTS_AT_ONCE,
-            ),
-            limit=self._limit * rounds,
-        )
+        await self._put(location, data, len(data))
 
     async def get(self, location: Location, *, max_size: int) -> bytes:
-        async def read(client: Any) -> tuple[Any, int, str | None]:
-            answer = await client.get_async(location.key)
-            size, etag = answer.meta["size"], answer.meta["e_tag"]
-            if etag is None and self._parts is not None:
-                raise sentence(ForeignAnswer, "an answer without ETag", location)
-            if size > max_size:
-                raise PayloadTooLarge(
-                    f"the object has more than {max_size} bytes",
-                    bucket=location.bucket,
-                    key=location.key,
-                    size=size,
-                )
-            if size > self._multipart_threshold:
-                return None, size, etag
-            return await answer.buffer_async() if size else b"", size, etag
+        return await self.fetch(location, max_size=max_size, decode=bytes)
 
-        whole, size, etag = await self._ask(location, read)
-        if whole is None:
-            return await self._get_parts(location, size, etag)
-        self._check_length(location, len(whole), size)
-        return await _copied(whole)
+    async def fetch(
+        self,
+        location: Location,
+        *,
+        max_size: int,
+        decode: Callable[[bytes], T],
+        decoded_size: int = 0,
+    ) -> T:
+        deadline = _Deadline(self._limit)
+        answer = await self._ask(
+            location, lambda client: obstore.get_async(client, location.key), deadline
+        )
+        size, etag = answer.meta["size"], answer.meta["e_tag"]
+        if etag is None and self._parts is not None:
+            raise sentence(ForeignAnswer, "an answer without ETag", location)
+        if size > max_size:
+            raise PayloadTooLarge(
+                f"the object has more than {max_size} bytes",
+                bucket=location.bucket,
+                key=location.key,
+                size=size,
+            )
+        if size > self._multipart_threshold:
+            whole = await self._get_parts(location, size, etag)
+            return await off_loop(max(size, decoded_size), lambda: decode(whole))
+        got = b""
+        if size:
+            got = await self._ask(location, lambda _: answer.buffer_async(), deadline)
+        self._check_length(location, len(got), size)
+        return await off_loop(max(size, decoded_size), lambda: decode(bytes(got)))
 
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:
-        return await _copied(await self._range(location, start, stop))
+        got = await self._range(location, start, stop)
+        return await off_loop(len(got), lambda: bytes(got))
 
     async def open_upload(self, location: Location, *, size: int | None = None) -> Upload:
         if self._parts is not None:
             return await self._parts.open_upload(location, size=size)
         await self._ask(Location(location.bucket, ""), _first)  # the bucket has to be there
-        return SpooledUpload(location, self._put_file, part_size=self._part_size)
+        return SpooledUpload(location, self._put, part_size=self._part_size)
 
     async def head(self, location: Location) -> ObjectInfo:
         try:
-            found = await self._ask(location, lambda client: client.head_async(location.key))
+            found = await self._ask(
+                location, lambda client: obstore.head_async(client, location.key)
+            )
         except ObjectMissing:
             await self._check_bucket(location)
             raise
@@ -180,7 +207,7 @@ class ObstoreStore(Store):
 
     async def delete(self, location: Location) -> None:
         with suppress(ObjectMissing):  # of directories and memory; S3 says BucketMissing
-            await self._ask(location, lambda client: client.delete_async(location.key))
+            await self._ask(location, lambda client: obstore.delete_async(client, location.key))
 
     async def list(self, bucket: str, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         place = Location(bucket, "")
@@ -218,20 +245,18 @@ class ObstoreStore(Store):
         self,
         location: Location,
         call: Callable[[Any], Awaitable[T]],
-        *,
-        limit: float | None = None,
+        deadline: _Deadline | None = None,
     ) -> T:
         """Make a request, and wait no longer than it may take."""
-        limit = self._limit if limit is None else limit
-
-        async def asked() -> T:
-            return await call(await self._client(location))
-
+        deadline = deadline or _Deadline(self._limit)
         try:
-            return await asyncio.wait_for(asked(), limit)
+            client = self._clients.get(location.bucket)
+            if client is None:
+                client = await deadline.wait_for(self._client(location))
+            return await deadline.wait_for(call(client))
         except asyncio.TimeoutError:
             raise StoreUnavailable(
-                f"the store is not available: no complete answer within {limit:g} s",
+                f"the store is not available: no complete answer within {deadline.seconds:g} s",
                 bucket=location.bucket,
                 key=location.key or None,
             ) from None
@@ -246,7 +271,7 @@ class ObstoreStore(Store):
             if etag is not None:
                 options["if_match"] = etag
             try:
-                answer = await client.get_async(location.key, options=options)
+                answer = await obstore.get_async(client, location.key, options=options)
             except FOREIGN as exc:
                 if ends_before(exc):
                     return b""
@@ -285,31 +310,22 @@ class ObstoreStore(Store):
             await asyncio.gather(*workers, return_exceptions=True)
         return whole.done()
 
-    async def _put_file(self, location: Location, file: Any, size: int) -> None:
-        rounds = max(-(-size // (PARTS_AT_ONCE * self._part_size)), 1)
+    async def _put(self, location: Location, data: Any, size: int) -> None:
+        # obstore takes no digest. It signs one that it computes, and the server verifies that.
+        large = size > self._multipart_threshold
+        rounds = -(-size // (PARTS_AT_ONCE * self._part_size)) if large else 1
         await self._ask(
             location,
-            lambda client: client.put_async(
+            lambda client: obstore.put_async(
+                client,
                 location.key,
-                file,
-                use_multipart=size > self._multipart_threshold,
+                data,
+                use_multipart=large,
                 chunk_size=self._part_size,
                 max_concurrency=PARTS_AT_ONCE,
             ),
-            limit=self._limit * rounds,
+            _Deadline(self._limit * rounds),
         )
-
-    async def _check(self, location: Location, data: bytes, sha256: bytes) -> None:
-        def digest() -> bytes:
-            return _sha256(data).digest()
-
-        found = digest() if len(data) <= AT_ONCE else await asyncio.to_thread(digest)
-        if found != sha256:
-            raise RequestRefused(
-                "the SHA-256 sent with the object is not that of its bytes",
-                bucket=location.bucket,
-                key=location.key,
-            )
 
     async def _check_bucket(self, location: Location) -> None:
         """Raise BucketMissing, if that is why an answer to HEAD, which says little, was 404."""
@@ -339,8 +355,3 @@ def _starting(prefix: str, page: Iterable[Any], bucket: str) -> Iterator[ObjectI
 
 async def _first(client: Any) -> Any:
     return await anext(client.list(chunk_size=1), None)
-
-
-async def _copied(piece: Any) -> bytes:
-    """Return a bytes object of what obstore holds in memory of its own."""
-    return await asyncio.to_thread(bytes, piece) if len(piece) > AT_ONCE else bytes(piece)

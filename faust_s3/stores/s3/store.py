@@ -7,10 +7,10 @@ because the pipeline above does; whatever leaves a request went through :func:`t
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from hashlib import sha256 as _sha256
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -25,6 +25,7 @@ from faust_s3.exceptions import (
     RequestRefused,
     StoreUnavailable,
 )
+from faust_s3.offloop import off_loop
 from faust_s3.stores.base import Location, ObjectInfo, Store, Upload
 from faust_s3.stores.s3.errors import FOREIGN, require, translate
 from faust_s3.stores.s3.upload import S3Upload, UploadGone
@@ -48,6 +49,17 @@ ASK_FROM = MIB  # bytes; asking whether to send less costs more time than sendin
 MAX_OBJECT = 5 * TIB  # limits of S3
 MAX_SINGLE_PUT = 5 * GIB
 MIN_PART = 5 * MIB
+
+
+T = TypeVar("T")
+
+
+class _Begun(NamedTuple):
+    """An object, and how many bytes of it were read."""
+
+    whole: Whole
+    got: int
+    etag: str
 
 
 class S3Store(Store):
@@ -163,15 +175,30 @@ class S3Store(Store):
             await self._threads.run(location, partial(self._put_whole, data, sha256))
 
     async def get(self, location: Location, *, max_size: int) -> bytes:
-        whole, got, etag = await self._threads.run(location, partial(self._get_first, max_size))
+        return await self.fetch(location, max_size=max_size, decode=bytes)
+
+    async def fetch(
+        self,
+        location: Location,
+        *,
+        max_size: int,
+        decode: Callable[[bytes], T],
+        decoded_size: int = 0,
+    ) -> T:
+        def finish(begun: _Begun) -> T | _Begun:
+            return begun if begun.got < len(begun.whole.view) else decode(begun.whole.done())
+
+        found = await self._threads.run_then(location, partial(self._get_first, max_size), finish)
+        if not isinstance(found, _Begun):
+            return found
+        whole, got, etag = found
         size = len(whole.view)
-        if got < size:
-            parts = (
-                partial(self._get_part, whole.view, at, min(at + self._part_size, size), etag)
-                for at in range(got, size, self._part_size)
-            )
-            await self._threads.run_many(location, parts)
-        return whole.done()
+        parts = (
+            partial(self._get_part, whole.view, at, min(at + self._part_size, size), etag)
+            for at in range(got, size, self._part_size)
+        )
+        await self._threads.run_many(location, parts)
+        return await off_loop(max(size, decoded_size), lambda: decode(whole.done()))
 
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:
         return await self._threads.run(location, partial(_get_range, start, stop))
@@ -269,8 +296,8 @@ class S3Store(Store):
             limit=self._limit,
         )
 
-    def _get_first(self, max_size: int, client: Any, request: Request) -> tuple[Whole, int, str]:
-        """Read all of a small object, or the first part of a large one, and tell how much."""
+    def _get_first(self, max_size: int, client: Any, request: Request) -> _Begun:
+        """Read all of a small object, or the first part of a large one."""
         bucket, key = request.location
         answer = client.get_object(Bucket=bucket, Key=key)
         with answer["Body"] as raw:  # leaving closes a connection that has bytes left
@@ -283,7 +310,7 @@ class S3Store(Store):
             got = self._part_size if large else size
             whole = Whole(size)
             request.read(raw, whole.view[:got])
-        return whole, got, answer["ETag"]
+        return _Begun(whole, got, answer["ETag"])
 
     def _get_part(
         self, view: memoryview, start: int, stop: int, etag: str, client: Any, request: Request

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -17,31 +18,31 @@ from faust_s3.exceptions import StoreUnavailable
 __all__ = ["Hold", "Pending", "PrefetchQueue"]
 
 
-class Pending:
+class Pending(ABC):
     """Stands in the queue for an event whose payload is still in the store.
 
     Args:
         message: The message, with its claim.
         size: Bytes that will be downloaded.
-        resolve: Returns the event, with its payload.
-        dispose: Awaited with the message and the error of an event that cannot be made
-            whole, when its turn comes and everything before it has left; returns when the
-            next event may follow.
     """
 
-    __slots__ = ("dispose", "message", "resolve", "size")
+    __slots__ = ("message", "size")
 
-    def __init__(
-        self,
-        message: Message,
-        size: int,
-        resolve: Callable[[], Coroutine[Any, Any, EventT[Any]]],
-        dispose: Callable[[Message, BaseException], Awaitable[None]],
-    ) -> None:
+    def __init__(self, message: Message, size: int = 0) -> None:
         self.message = message
         self.size = size
-        self.resolve = resolve
-        self.dispose = dispose
+
+    @abstractmethod
+    async def resolve(self) -> EventT[Any]:
+        """Return the event, with its payload."""
+
+    @abstractmethod
+    async def dispose(self, exc: BaseException) -> None:
+        """Deal with the error of an event that cannot be made whole.
+
+        Awaited when its turn comes and everything before it has left; returns when the next
+        event may follow.
+        """
 
 
 _NOTHING = object()
@@ -244,7 +245,10 @@ class PrefetchQueue(ThrowableQueue[Any]):
     async def _dispose_of(self, slot: _Slot, error: BaseException) -> None:
         slot.disposing = True
         try:
-            await (self._dispose or slot.pending.dispose)(slot.pending.message, error)
+            if self._dispose is None:
+                await slot.pending.dispose(error)
+            else:
+                await self._dispose(slot.pending.message, error)
         finally:
             slot.disposing = False
             self._wake_getter()  # if this one was cancelled, another one goes on

@@ -75,11 +75,21 @@ class World:
         assert value is not None
         return value
 
-    async def receive(self, data: bytes, *readers: Any, offset: int = 0) -> list[Any]:
-        """Pass a record to streams, as the conductor does, and return what they take."""
+    async def receive(
+        self, data: bytes, *readers: Any, offset: int = 0, shared_by: int = 0
+    ) -> list[Any]:
+        """Pass a record to streams, as the conductor does, and return what they take.
+
+        Args:
+            data: Its value.
+            *readers: The topic as these streams have it.
+            offset: Its offset.
+            shared_by: Streams that get it, if those are not all of them.
+        """
         for reader in readers:
-            event = await reader.decode(message(data, offset=offset), propagate=True)
-            await reader.put(event)
+            record = message(data, offset=offset)
+            record.incref(shared_by or len(readers))
+            await reader.put(await reader.decode(record, propagate=True))
         return [event.value for event in [await reader.queue.get() for reader in readers]]
 
 
@@ -160,8 +170,18 @@ async def test_gets_of_agents_that_come_later() -> None:
     world = World(cache_bytes=4 * len(LARGE))
     data = await world.sent(LARGE)
     for reader in world.readers(3):
-        assert await world.receive(data, reader) == [LARGE]
+        assert await world.receive(data, reader, shared_by=3) == [LARGE]
     assert world.store.methods == ["put", "get"]
+
+
+async def test_nothing_is_kept_for_nobody() -> None:
+    """What only one agent gets does not stay in memory: what is in the cache is cold."""
+    world = World(cache_bytes=4 * len(LARGE))
+    data = await world.sent(LARGE)
+    (reader,) = world.readers(1)
+    for offset in range(2):
+        assert await world.receive(data, reader, offset=offset) == [LARGE]
+    assert world.store.methods == ["put", "get", "get"]
 
 
 # -- copies of each payload

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
@@ -27,13 +26,10 @@ class Downloads:
         self._ends: dict[int, asyncio.Future[Any]] = {}
 
     def pending(self, number: int, size: int = 1) -> Pending:
-        def resolve() -> Coroutine[Any, Any, Any]:
-            self.started.append(number)
-            return self._download(number)
+        return Download(self, number, size)
 
-        return Pending(message(b"claim", offset=number), size, resolve, self.dispose)
-
-    async def _download(self, number: int) -> Any:
+    async def run(self, number: int) -> Any:
+        self.started.append(number)
         try:
             return await self._end(number)
         except asyncio.CancelledError:
@@ -49,6 +45,20 @@ class Downloads:
 
     def fail(self, number: int, exc: Exception) -> None:
         self._end(number).set_exception(exc)
+
+
+class Download(Pending):
+    """One of them."""
+
+    def __init__(self, downloads: Downloads, number: int, size: int) -> None:
+        super().__init__(message(b"claim", offset=number), size)
+        self._downloads = downloads
+
+    async def resolve(self) -> Any:
+        return await self._downloads.run(self.message.offset)
+
+    async def dispose(self, exc: BaseException) -> None:
+        await self._downloads.dispose(self.message, exc)
 
 
 class Disposed:

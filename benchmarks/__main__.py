@@ -64,7 +64,7 @@ def main() -> int:
             directory.mkdir(parents=True, exist_ok=True)
             latencies = {case.latency for case in plan.cases}
             with servers(directory, latencies, embedded=options.embedded) as on:
-                runner = Runner(on, directory)
+                runner = Runner(on, directory, plan.part)
                 for found in play(
                     plan,
                     runner,

@@ -21,7 +21,7 @@ KINDS: Final[dict[str, int | None]] = {
 #: Stays inline with the default threshold.
 SMALL: Final = "1 KiB"
 #: Records on a topic that is read: more than any contender reads in the time of a measurement.
-COUNTS: Final = {"1 KiB": 20_000, "64 KiB": 2000, "1 MiB": 400, "16 MiB": 32, "mix": 1200}
+COUNTS: Final = {"1 KiB": 30_000, "64 KiB": 6000, "1 MiB": 1600, "16 MiB": 96, "mix": 3000}
 
 THRESHOLD: Final = 256 * KIB
 #: Log-normal: half of the records are below this, and 80 % below the threshold.

@@ -133,13 +133,15 @@ class Runner:
     Args:
         servers: What all share.
         directory: For logs and data of processes.
+        part: Of the records.
 
     Attributes:
         wire: Bytes of key and value of records of 1 MiB on their topic, by format.
     """
 
-    def __init__(self, servers: Servers, directory: Path) -> None:
+    def __init__(self, servers: Servers, directory: Path, part: float) -> None:
         self.servers = servers
+        self.part = part
         self.directory = directory
         self.wire: dict[str, list[int]] = {}
         self._loaded: dict[tuple[str, str, int, int], str] = {}
@@ -147,7 +149,7 @@ class Runner:
     def load(self, case: Case, name: str) -> str:
         """Have what a contender reads written, unless it is there, and return where."""
         contender = CONTENDERS[name]
-        count = case.backlog or COUNTS[case.kind]
+        count = self._count(case, contender)
         what = (contender.format, case.kind, case.partitions, count)
         if what not in self._loaded:
             place = f"{contender.format}-{case.kind}-{case.partitions}-{count}".replace(" ", "")
@@ -215,7 +217,7 @@ class Runner:
             contender=name,
             mode=case.mode,
             kind=case.kind,
-            records=case.backlog or COUNTS[case.kind],
+            records=self._count(case, CONTENDERS[name]),
             seconds=seconds,
             salt=salt,
             source=source,
@@ -227,6 +229,9 @@ class Runner:
             threshold=threshold_of(case.kind),
             scratch=str(self.directory / salt),
         )
+
+    def _count(self, case: Case, contender: Contender) -> int:
+        return case.backlog or int(COUNTS[case.kind] * contender.part * self.part)
 
     def _topic(self, contender: Contender, name: str, *, partitions: int) -> None:
         config = PLAIN_CONFIG if contender.format == "plain" else None

@@ -51,11 +51,18 @@ def test_the_warm_up_does_not_count(window: Any) -> None:
     assert figures.cpu_ms == pytest.approx(500)
 
 
-def test_the_warm_up_ends_after_two_seconds(window: Any) -> None:
+def test_the_warm_up_ends_in_time(window: Any) -> None:
     """Slow contenders need not do all of its records."""
-    figures = judge(window, trace([0.0, 1.0, 2.0, 2.5, 3.0, 9.0]), margin=64)
+    figures = judge(window, trace([0.0, 1.0, 1.5, 2.0, 2.5, 9.0]), margin=64)
     assert figures.rate == pytest.approx(2)
     assert figures.records == 2
+
+
+def test_the_warm_up_is_a_quarter_of_the_records(window: Any) -> None:
+    """Fast contenders would have nothing left after it."""
+    fast = [0.25 * at / 25 for at in range(25)] + [0.25 + 0.05 * at for at in range(75)]
+    figures = judge(window, trace(fast), records=100, seconds=9.0)
+    assert figures.rate == pytest.approx(20, rel=0.05)
 
 
 def test_the_last_records_do_not_count(window: Any) -> None:
@@ -85,7 +92,7 @@ def test_too_few_records_are_no_figure(window: Any) -> None:
 def test_stalls_outside_the_window_do_not_count(window: Any) -> None:
     """One that began in it does, though it ended later."""
     moments = [0.1 * at for at in range(40)]
-    late = [(0.05, 9.0), (0.9, 0.001), (1.9, 0.7), (3.5, 1.0)]
+    late = [(0.05, 9.0), (1.6, 0.001), (2.4, 0.7), (3.9, 1.0)]
     figures = judge(window, trace(moments, late=late))
     assert figures.stall_ms[2] == pytest.approx(700)
 

@@ -11,12 +11,13 @@ from faust.agents import current_agent
 from faust.types import TP, EventT, RecordMetadata
 from faust.types.tuples import FutureMessage, PendingMessage
 
+from faust_s3.claim import is_envelope
 from faust_s3.exceptions import StoreUnavailable
 from faust_s3.hub import Hub, OptIn
 from faust_s3.internals import record_room, wait_for_metadata
 from faust_s3.window import Ticket
 
-__all__ = ["Outgoing", "is_large", "offloaded"]
+__all__ = ["Outgoing", "inline", "is_large", "offloaded"]
 
 
 class Outgoing(FutureMessage):
@@ -112,6 +113,18 @@ def is_large(fut: Outgoing, hub: Hub) -> bool:
 
 def _room(hub: Hub, key: bytes | None, message: PendingMessage) -> int:
     return record_room(hub.max_request_size, key, message.headers)
+
+
+def inline(fut: Outgoing, hub: Hub) -> PendingMessage | None:
+    """Return the message as it goes on the topic, or None if more is to be done for that."""
+    message, opt_in = fut.message, fut.opt_in
+    key, value = cast("bytes | None", message.key), cast("bytes | None", message.value)
+    forwarded = fut.forwarded_key is not None or (opt_in.key is not None and is_envelope(key))
+    if forwarded or is_large(fut, hub):
+        return None
+    if opt_in.value is not None and value and is_envelope(value):
+        return message._replace(value=opt_in.value.pipeline.wrap(value))
+    return message
 
 
 async def offloaded(fut: Outgoing, topic: str, hub: Hub) -> PendingMessage:

@@ -125,10 +125,11 @@ class OffloadingTopic(_Base):
         with within_topic() as named:
             fut = super().as_future_message(*args, **kwargs)
         message = fut.message
-        opt_in = OptIn(
-            key=self._chosen.key or self._owner(named.key) or self.opt_in.key,
-            value=self._chosen.value or self._owner(named.value) or self.opt_in.value,
-        )
+        key = self._chosen.key or self._owner(named.key) or self.opt_in.key
+        value = self._chosen.value or self._owner(named.value) or self.opt_in.value
+        opt_in = self.opt_in
+        if key is not opt_in.key or value is not opt_in.value:
+            opt_in = OptIn(key, value)
         # A claim that came in is passed on as it is.
         forwarded_key = None
         if type(message.key) is Envelope:

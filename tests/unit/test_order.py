@@ -123,6 +123,19 @@ async def test_reached_twice() -> None:
     await second.reached()
 
 
+async def test_no_future_for_those_who_do_not_wait() -> None:
+    """Most leave at once, and nobody waits behind them: that costs no more than the place."""
+    line, loop = Line(), asyncio.get_running_loop()
+    made: list[None] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "create_future", lambda: made.append(None))
+        for _ in range(3):
+            place = line.join()
+            await place.reached()
+            place.leave()
+    assert (made, line.empty) == ([], True)
+
+
 async def test_line_keeps_nobody_who_left() -> None:
     """A line of a million sends holds on to none of them."""
     line = Line()
@@ -131,7 +144,7 @@ async def test_line_keeps_nobody_who_left() -> None:
         place = line.join()
         await place.reached()
         place.leave()
-        left.append(weakref.ref(place._left))
+        left.append(weakref.ref(place))
         del place
     gc.collect()
     assert sum(ref() is not None for ref in left) <= 1

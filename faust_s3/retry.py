@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from faust_s3.exceptions import StoreUnavailable
+from faust_s3.exceptions import IntegrityError, StoreUnavailable
 
 __all__ = ["FOREVER", "Backoff", "Outage", "Patience", "retrying"]
 
@@ -130,6 +130,9 @@ async def retrying(
                 exc.at(attempts=attempt)
                 raise
             outage.failed(exc, pause)
+        except IntegrityError:
+            outage.succeeded()  # it answers: what it has is what is wrong
+            raise
         else:
             outage.succeeded()
             return result

@@ -429,6 +429,17 @@ async def test_permanent_errors_are_not_tried_again(error: AccessDenied | Object
     assert store.count("get") == 1
 
 
+async def test_a_damaged_object_ends_an_outage() -> None:
+    """A store that answers is not away, whatever it answers with."""
+    inner = MemoryStore()
+    data = await offload(make(inner))
+    await inner.put(place_in(data), PAYLOAD[::-1])
+    pipeline = make(FailingStore(2, inner))
+    with pytest.raises(IntegrityError):
+        await rehydrate(pipeline, data)
+    assert pipeline.away == 0.0
+
+
 # -- limits and sharing
 
 

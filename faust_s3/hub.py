@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import faust
 from faust.types import TP, ConsumerT, Message
@@ -88,6 +89,7 @@ class Hub:
         holds_streams: Whether the app has such tables.
         steady: What rebalances are mended by, if they are.
         declared: Topics for dead letters that are there.
+        readers: The topics as streams have them whose payloads come from stores.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -104,6 +106,7 @@ class Hub:
         self.changes: set[FutureMessage] = set()
         self.under_way: set[FutureMessage] = set()
         self.declared: set[str] = set()
+        self.readers: WeakSet[faust.Topic] = WeakSet()
         self.hold = Hold()
         self.holds_streams = False
         self.steady: SteadyRebalances | None = None

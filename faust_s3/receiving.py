@@ -114,7 +114,12 @@ class Receiver:
         for side, payload in arrival.inline:
             setattr(whole, side, payload)
         for side, pipeline, claim in arrival.claims:
-            setattr(whole, side, await pipeline.redeem(claim, keep=arrival.is_shared))
+            # Another topic's stream may get the same claim, from through() or group_by().
+            setattr(
+                whole,
+                side,
+                await pipeline.redeem(claim, keep=arrival.is_shared or len(self.hub.readers) > 1),
+            )
         if isinstance(message.key, Envelope):
             message.key.payload = whole.key
         with within_topic():

@@ -63,15 +63,15 @@ class ByHeader(faust.Schema):
 
 seen = app.topic(os.environ["SEEN"], value_serializer="json")
 downloads: Counter[str] = Counter()
-get = s3.store.get
+fetch = s3.store.fetch
 
 
-async def counted(location: Any, **more: Any) -> bytes:
+async def counted(location: Any, **more: Any) -> Any:
     downloads[location.key] += 1
-    return await get(location, **more)
+    return await fetch(location, **more)
 
 
-s3.store.get = counted  # type: ignore[method-assign]
+s3.store.fetch = counted  # type: ignore[method-assign]
 
 
 @app.on_before_shutdown.connect

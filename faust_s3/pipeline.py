@@ -268,10 +268,9 @@ class Pipeline:
         Two calls for one object at a time make one request.
 
         Args:
-            content: What :meth:`read` returned.
+            content: It.
             patience: How long to wait for a store that is away.
-            keep: Whether others may want it soon. What lies in the cache and is not asked for
-                costs: each payload then is in memory that the processor has not seen for long.
+            keep: Whether others may want it soon.
 
         Raises:
             ObjectMissing: If the object is not there.
@@ -285,14 +284,17 @@ class Pipeline:
         here = self._here()
         if (payload := here.cache.get(content)) is not None:
             return payload
-        return await here.flights.join(content, lambda: self._fetch(content, patience, keep))
+        payload = await here.flights.join(content, lambda: self._fetch(content, patience))
+        if keep:
+            here.cache.add(content, payload)
+        return payload
 
     async def rehydrate(self, data: bytes, *, patience: Patience = FOREVER) -> bytes:
         """Return the payload behind bytes from a topic: :meth:`read`, then :meth:`redeem`."""
         payload = self.read(data)
-        return (
-            payload if isinstance(payload, bytes) else await self.redeem(payload, patience=patience)
-        )
+        if isinstance(payload, bytes):
+            return payload
+        return await self.redeem(payload, patience=patience)
 
     async def stream(
         self, content: Claim | Inline, *, patience: Patience = FOREVER
@@ -321,10 +323,10 @@ class Pipeline:
             ),
         )
 
-    async def _fetch(self, claim: Claim, patience: Patience, keep: bool) -> bytes:
+    async def _fetch(self, claim: Claim, patience: Patience) -> bytes:
         location = Location(claim.bucket, claim.key)
         try:
-            payload = await self._retrying(
+            return await self._retrying(
                 lambda: self.store.fetch(
                     location,
                     max_size=claim.stored_size,
@@ -336,9 +338,6 @@ class Pipeline:
             )
         except PayloadTooLarge as exc:
             raise broken(claim, "the object is larger than the claim says") from exc
-        if keep:
-            self._here().cache.add(claim, payload)
-        return payload
 
     async def _retrying(
         self, call: Callable[[], Awaitable[T]], patience: Patience, kind: Hashable

@@ -69,8 +69,8 @@ def bucket(client: Any) -> Iterator[str]:
     client.create_bucket(Bucket=name)
     yield name
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for found in page.get("Contents", ()):
-            client.delete_object(Bucket=name, Key=found["Key"])
+        if found := [{"Key": one["Key"]} for one in page.get("Contents", ())]:
+            client.delete_objects(Bucket=name, Delete={"Objects": found})
     client.delete_bucket(Bucket=name)
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import boto3
 import pytest
 from faults import Behaviour, FaultServer
+from interoperable import service_account, without_signature
 
 from faust_s3.stores import MemoryStore, Store
 from faust_s3.stores.obstore import ObstoreStore
@@ -157,7 +158,18 @@ ELSEWHERE = {
     for kind in ("az", "gs")
     if (name := os.environ.get(f"FAUST_S3_TEST_{kind.upper()}")) is not None
 }
-STORES = ["memory", "s3", "obstore-s3", "obstore-file", "obstore-memory", *ELSEWHERE]
+OURS = ["memory", "s3", "obstore-s3", "obstore-gs", "obstore-file", "obstore-memory"]
+STORES = [*OURS, *ELSEWHERE]
+
+
+@pytest.fixture
+def google_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, session: boto3.Session, s3_server: Any, faults: Any
+) -> None:
+    """Requests to Google are answered by the S3 server."""
+    credentials = session.get_credentials()
+    door = faults(without_signature(s3_server.endpoint_url, s3_server.region, credentials))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", service_account(door.url))
 
 
 @pytest.fixture(params=STORES)
@@ -174,6 +186,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if kind == "obstore-file":
         (tmp_path / "bucket").mkdir()
         return ObstoreStore("file", root=str(tmp_path))
+    if kind == "obstore-gs":
+        request.getfixturevalue("google_elsewhere")
+        return ObstoreStore("gs")
     made: Store = request.getfixturevalue("real_store" if kind == "s3" else "real_obstore")()
     return made
 
@@ -186,7 +201,7 @@ def place(request: pytest.FixtureRequest, store: Store) -> str:
         name = ELSEWHERE[kind]
         asyncio.run(_empty(store, name))
         return name
-    if "s3" not in kind:
+    if kind not in ("s3", "obstore-s3", "obstore-gs"):
         return "bucket"
     bucket: str = request.getfixturevalue("bucket")
     return bucket

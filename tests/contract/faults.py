@@ -17,9 +17,10 @@ class Connection(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: FaultServer
+    body: bytes
 
     def _serve(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append((self.command, self.path, dict(self.headers)))
         with suppress(ConnectionError):
             self.server.behaviour(self)

@@ -44,14 +44,16 @@ MakeStore = Callable[..., ObstoreStore]
 # Large objects
 
 
-@pytest.mark.parametrize("kind", ["s3", "file", "memory"])
+@pytest.mark.parametrize("kind", ["s3", "gs", "file", "memory"])
 async def test_parts(
     kind: str, make_obstore: MakeStore, real_obstore: MakeStore, request: Any, large: bytes
 ) -> None:
     """A large object goes up and down in parts and is whole, of every kind of store."""
     tmp_path: Path = request.getfixturevalue("tmp_path")
     (tmp_path / "bucket").mkdir()
-    bucket = request.getfixturevalue("bucket") if kind == "s3" else "bucket"
+    bucket = request.getfixturevalue("bucket") if kind in ("s3", "gs") else "bucket"
+    if kind == "gs":
+        request.getfixturevalue("google_elsewhere")
     if kind == "s3":
         store = real_obstore(**PARTS)
     else:

@@ -8,8 +8,7 @@ it does the same work by itself, synchronously.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -76,15 +75,18 @@ class Named:
 _named: ContextVar[Named | None] = ContextVar("faust_s3_named", default=None)
 
 
-@contextmanager
-def within_topic() -> Iterator[Named]:
+class within_topic:
     """Make codecs leave the work to the topic, and tell which of them ran."""
-    named = Named()
-    token = _named.set(named)
-    try:
-        yield named
-    finally:
-        _named.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Named:
+        named = Named()
+        self._token = _named.set(named)
+        return named
+
+    def __exit__(self, *exc_info: object) -> None:
+        _named.reset(self._token)
 
 
 def now_the_value() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,7 +113,7 @@ class Hub:
         self.steady: SteadyRebalances | None = None
         self._checked: set[str] = set()  # topics, whether they are in transactions
         self._producer_checked = False
-        self._lines: dict[str, Line] = {}
+        self._lines: defaultdict[str, Line] = defaultdict(Line)
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0
         self._crash: asyncio.Task[None] | None = None
@@ -154,7 +155,7 @@ class Hub:
 
     def line(self, topic: str) -> Line:
         """Return the line of senders to a topic."""
-        return self._lines.setdefault(topic, Line())
+        return self._lines[topic]
 
     def patience(self, pipeline: Pipeline, *, forever: bool) -> Patience:
         """Return how long a sender waits: ``send_timeout``, or while the worker lives."""

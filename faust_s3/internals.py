@@ -46,11 +46,11 @@ _LENGTHS: Final = 10
 
 def record_room(max_request_size: int, key: bytes | None, headers: HeadersArg | None) -> int:
     """Return how many bytes of value the producer takes beside this key and these headers."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    taken = len(key or b"") + sum(
-        len(name.encode()) + len(value or b"") + _LENGTHS for name, value in pairs
-    )
-    return max_request_size - _RECORD_OVERHEAD - taken
+    room = max_request_size - _RECORD_OVERHEAD - len(key or b"")
+    if headers:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        room -= sum(len(name.encode()) + len(value or b"") + _LENGTHS for name, value in pairs)
+    return room
 
 
 def extension_class(conf: Any, name: str) -> type[Any]:

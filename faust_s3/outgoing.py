@@ -33,7 +33,6 @@ class Outgoing(FutureMessage):
 
     Attributes:
         patient: Whether it waits for the store while the worker lives, because an agent sent it.
-        arrived: Done when Kafka has it. Unlike the promise, nobody else can cancel it.
         stored: What stores it ahead of its turn, if it is published in a commit.
         task: What sends it, if nobody waits.
         ticket: Its place in the window.
@@ -53,7 +52,7 @@ class Outgoing(FutureMessage):
         self.events = events
         self.forwarded_key = forwarded_key
         self.patient = source is not None or current_agent() is not None
-        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrived: asyncio.Future[None] | None = None
         self.stored: asyncio.Task[PendingMessage] | None = None
         self.task: asyncio.Task[Any] | None = None
         self.ticket: Ticket | None = None
@@ -61,9 +60,15 @@ class Outgoing(FutureMessage):
     @property
     def size(self) -> int:
         """Bytes of key and value, before they are offloaded."""
-        return len(cast(bytes, self.message.key or b"")) + len(
-            cast(bytes, self.message.value or b"")
-        )
+        key, value = _sides(self.message)
+        return len(key or b"") + len(value or b"")
+
+    @property
+    def arrived(self) -> asyncio.Future[None]:
+        """Done when Kafka has it. Unlike the promise, nobody else can cancel it."""
+        if self._arrived is None:  # nobody waits for most of what is small
+            self._arrived = asyncio.get_running_loop().create_future()
+        return self._arrived
 
     # Whoever waits for the promise may stop to, and Faust fulfils it all the same.
 
@@ -98,10 +103,14 @@ class Outgoing(FutureMessage):
                 task.cancel()
 
 
+def _sides(message: Any) -> tuple[bytes | None, bytes | None]:
+    return message.key, message.value
+
+
 def is_large(fut: Outgoing, hub: Hub) -> bool:
     """Tell whether anything of a message has to go to the store."""
     message, opt_in = fut.message, fut.opt_in
-    key, value = cast("bytes | None", message.key), cast("bytes | None", message.value)
+    key, value = _sides(message)
     if opt_in.key is not None and key and opt_in.key.pipeline.is_large(key):
         return True
     return bool(
@@ -118,7 +127,7 @@ def _room(hub: Hub, key: bytes | None, message: PendingMessage) -> int:
 def inline(fut: Outgoing, hub: Hub) -> PendingMessage | None:
     """Return the message as it goes on the topic, or None if more is to be done for that."""
     message, opt_in = fut.message, fut.opt_in
-    key, value = cast("bytes | None", message.key), cast("bytes | None", message.value)
+    key, value = _sides(message)
     forwarded = fut.forwarded_key is not None or (opt_in.key is not None and is_envelope(key))
     if forwarded or is_large(fut, hub):
         return None

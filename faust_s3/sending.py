@@ -12,7 +12,7 @@ import faust
 from faust.agents import current_agent
 from faust.exceptions import FaustError
 from faust.types import Message, RecordMetadata
-from faust.types.tuples import FutureMessage, PendingMessage
+from faust.types.tuples import FutureMessage
 
 from faust_s3.exceptions import S3Error, StoreUnavailable
 from faust_s3.hub import Hub
@@ -62,11 +62,15 @@ class Sender:
             S3Error: As :func:`offloaded`.
             ProducerSendError: If the producer does not take it.
         """
-        line = self._line(fut)
-        message = inline(fut, self.hub) if line.empty and not fut.patient else None
-        place = line.join()
-        if message is not None:
-            return await self._pass_on(fut, message, place, wait)
+        message = None if fut.patient else inline(fut, self.hub)
+        place = self._line(fut).join()
+        if message is not None and not place.waits:
+            # Nothing to wait for, and no event that waits for it: as plain Faust, in its turn.
+            try:
+                fut.message = message
+                return await self.plain(fut, wait)
+            finally:
+                place.leave()
         self.hub.commits.hold(fut.events, fut.arrived)
         if not fut.patient or wait or not (place.waits or is_large(fut, self.hub)):
             return await self._publish(fut, place, wait)
@@ -152,16 +156,6 @@ class Sender:
         else:
             cast("asyncio.Future[Any]", sent).add_done_callback(partial(self._arrived, fut))
         return sent
-
-    async def _pass_on(
-        self, fut: Outgoing, message: PendingMessage, place: Place, wait: bool
-    ) -> Awaitable[RecordMetadata]:
-        # Nothing to wait for, and no event that waits for it: as plain Faust, in its turn.
-        try:
-            fut.message = message
-            return await self.plain(fut, wait)
-        finally:
-            place.leave()
 
     async def _publish_attached(self, fut: Outgoing) -> asyncio.Future[None]:
         await self._publish(fut, self._line(fut).join())

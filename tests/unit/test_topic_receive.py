@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -357,6 +358,20 @@ async def test_agents_that_read_different_types(compiled: bool) -> None:
     events = await asyncio.gather(*(reader.get() for reader in readers))
     assert events[1].value == photo
     assert world.store.count("get") == 1
+
+
+@pytest.mark.parametrize(("agents", "requests"), [(1, 2), (2, 1)])
+async def test_one_payload_on_two_topics(compiled: bool, agents: int, requests: int) -> None:
+    """It is kept for an agent on another topic; if there is none, for nobody."""
+    world = World(compiled=compiled)
+    topics = [world.topic, world.app.topic("prints", value_serializer="json|s3")]
+    readers = [world.reader(topic) for topic in topics[:agents]]
+    assert all(reader.queue.empty() for reader in readers)
+    came = await world.large(text(1))
+    for reader in (readers[0], readers[-1]):
+        await world.handler(reader)(copy.copy(came))
+        assert (await reader.get()).value == text(1)
+    assert world.store.count("get") == requests
 
 
 # -- bounds

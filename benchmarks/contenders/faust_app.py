@@ -15,7 +15,7 @@ import faust
 from faust.serializers import codecs
 
 from benchmarks.job import Job, Trace, answer, at_once, until_over, wait_for_go
-from benchmarks.records import KINDS, data_of, number_of, text_of
+from benchmarks.records import KINDS, SMALL, data_of, number_of, text_of
 
 #: Those whose work a codec does, on the event loop.
 CODECS: Final = ("flms", "codec boto3")
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def app_for(job: Job) -> faust.App:
-    """Return the app, with Faust's settings unless plain Faust needs others."""
+    """Return the app, with Faust's settings unless plain Faust needs others for the records."""
     large: dict[str, Any] = {
         "producer_max_request_size": PLAIN_LIMIT,
         "consumer_max_fetch_size": PLAIN_LIMIT,
@@ -41,7 +41,7 @@ def app_for(job: Job) -> faust.App:
         datadir=job.scratch,
         topic_disable_leader=True,
         web_enabled=False,
-        **(large if job.contender == "plain" else {}),
+        **(large if job.contender == "plain" and job.kind != SMALL else {}),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 __all__ = ["Line", "Place"]
 
@@ -15,13 +14,13 @@ class Place:
     once, so that only those who have to wait make a future.
     """
 
-    __slots__ = ("__weakref__", "_before", "_is_left", "_left", "_loop")
+    __slots__ = ("__weakref__", "_before", "_behind", "_is_left", "_loop")
 
     def __init__(self, before: Place | None, loop: asyncio.AbstractEventLoop) -> None:
         self._before = before
+        self._behind: tuple[asyncio.Future[None] | Place, ...] = ()
         self._loop = loop
         self._is_left = False
-        self._left: asyncio.Future[None] | None = None
 
     def holds_up(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Tell whether whoever comes behind has to wait, on this event loop."""
@@ -35,34 +34,30 @@ class Place:
 
     async def reached(self) -> None:
         """Wait until everybody before has left."""
-        if self._before is not None:
-            await self._before.left()
-
-    async def left(self) -> None:
-        """Wait until this place has been left."""
-        if not self._is_left:
-            await asyncio.wait({self._leaving()})
+        if self._before is not None and not self._before._is_left:
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._before._behind += (turn,)
+            await turn
 
     def leave(self) -> None:
         """Let the next one go on, but not past those who are still before this one."""
         if self._before is None or self._before._is_left:
             self._open()
         else:
-            self._before._then(self._open)
-
-    def _leaving(self) -> asyncio.Future[None]:
-        if self._left is None:
-            self._left = self._loop.create_future()
-        return self._left
-
-    def _then(self, follow: Callable[[], None]) -> None:
-        self._leaving().add_done_callback(lambda _: follow())
+            self._before._behind += (self,)
 
     def _open(self) -> None:
-        self._before = None  # or the line would keep every place there ever was
-        self._is_left = True
-        if self._left is not None and not self._left.done():
-            self._left.set_result(None)
+        places = [self]
+        while places:  # those behind may have left before their turn, thousands in a row
+            place = places.pop()
+            place._before = None  # or the line would keep every place there ever was
+            place._is_left = True
+            behind, place._behind = place._behind, ()
+            for one in behind:
+                if isinstance(one, Place):
+                    places.append(one)
+                elif not one.done():
+                    one.set_result(None)
 
 
 class Line:

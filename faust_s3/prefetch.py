@@ -158,10 +158,10 @@ class PrefetchQueue(ThrowableQueue[Any]):
         """Tell whether ``get_nowait`` would have nothing to return."""
         if self._errors:
             return False
-        if self._hold.active:
+        queue = self._queue  # type: ignore[attr-defined]
+        if self._hold.active or not queue:
             return True
-        head = self._head()
-        return head is _NOTHING or (isinstance(head, _Slot) and head.event is None)
+        return type(queue[0]) is _Slot and queue[0].event is None
 
     async def get(self) -> Any:
         """Return the next event, whole."""

@@ -64,9 +64,10 @@ class Sender:
         """
         message = None if fut.patient else inline(fut, self.hub)
         place = self._line(fut).join()
-        if message is not None and not place.waits:
-            # Nothing to wait for, and no event that waits for it: as plain Faust, in its turn.
+        if message is not None:
+            # Nothing to store, and no event that waits for it: as plain Faust, in its turn.
             try:
+                await place.reached()
                 fut.message = message
                 return await self.plain(fut, wait)
             finally:

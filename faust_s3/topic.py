@@ -6,6 +6,7 @@ is plain Faust in both directions until it opts in.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import faust
 from faust.agents import current_agent
 from faust.agents.models import ReqRepResponse
-from faust.types import TP, RecordMetadata
+from faust.types import TP, ProducerT, RecordMetadata
 from faust.types.tuples import FutureMessage
 from mode.utils.queues import ThrowableQueue
 
@@ -31,7 +32,7 @@ from faust_s3.codec import (
 )
 from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.hub import Hub, OptIn, Policy
-from faust_s3.internals import flush_after
+from faust_s3.internals import flush_after, started_producer
 from faust_s3.outgoing import Outgoing
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
@@ -208,6 +209,8 @@ class OffloadingTopic(_Base):
         sent = await super().send(**kwargs)
         if isinstance(sent, Outgoing) and sent.ticket is not None:
             await self.hub.room(sent.ticket)  # of what will be published in a commit
+        elif self.opt_in:
+            await asyncio.sleep(0)  # a loop that sends what is small gives way, as with Faust
         return sent
 
     def send_soon(self, **kwargs: Any) -> FutureMessage:
@@ -230,6 +233,10 @@ class OffloadingTopic(_Base):
         if fut.task is not None:
             return fut  # the producer's buffer came to it, and it is on its way already
         return await self.sender.publish(fut, wait)
+
+    async def _get_producer(self) -> ProducerT:
+        started = started_producer(cast(Any, self.app)) if self.opt_in else None
+        return await super()._get_producer() if started is None else started
 
     # -- receiving
 

@@ -93,6 +93,35 @@ class World:
         return [event.value for event in [await reader.queue.get() for reader in readers]]
 
 
+# -- turns of the event loop for each record
+
+
+async def test_turns_of_small_records() -> None:
+    """The producer gets what is sent at once in one turn, and can make a batch of it."""
+    world = World()
+    sends = [asyncio.ensure_future(world.topic.send(value=SMALL)) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert len(producer_of(world.app).sent) == 100
+    await asyncio.gather(*sends)
+
+
+async def test_sending_gives_way() -> None:
+    """Whoever sends small records in a loop leaves others their turns."""
+    world, turns = World(), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.ensure_future(other())
+    for _ in range(100):
+        await world.topic.send(value=SMALL)
+    others.cancel()
+    assert turns >= 100
+
+
 # -- requests for each record
 
 

@@ -27,6 +27,7 @@ KNOWN = {
     "faust.app._attached:Attachments.put": {"5bd66cb5a29dee8b"},
     "faust.app.base:App._on_partitions_revoked": {"d5c895bbe57dc73a"},
     "faust.app.base:App.consumer": {"354b140caceca03c"},
+    "faust.app.base:App.maybe_start_producer": {"776ccefb9db5a370"},
     "faust.channels:Channel._send_now": {"285f13b8f42dc9ad"},
     "faust.channels:Channel.as_future_message": {"e41289c4fced443d"},
     "faust.channels:Channel.clone_using_queue": {"fb0b2fda455d9e30"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -37,6 +38,7 @@ from worlds import (
 
 from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable, commits, hub
 from faust_s3.claim import MAGIC, Envelope, Inline, is_envelope
+from faust_s3.internals import started_producer
 from faust_s3.prefetch import Pending
 from faust_s3.stores import Location, Store
 
@@ -585,6 +587,26 @@ async def test_an_unseen_failure_is_logged(caplog: pytest.LogCaptureFixture) -> 
     await settle()
     assert soon.done()
     assert "was not sent: no (topic='photos')" in caplog.text
+
+
+async def test_the_first_message_starts_the_producer() -> None:
+    """As with Faust: who sends before the app has started waits for its producer."""
+    world = World()
+    producer = world.producer
+    producer.started = False
+
+    async def start() -> None:
+        producer.started = True
+
+    producer.maybe_start = start  # type: ignore[method-assign]
+    await world.photos.send(value=SMALL)
+    assert (producer.started, world.sent.value) == (True, SMALL)
+
+
+async def test_messages_of_transactions() -> None:
+    """With exactly-once the consumer's transactions take them."""
+    app: Any = SimpleNamespace(in_transaction=True, consumer=SimpleNamespace(transactions="them"))
+    assert started_producer(app) == "them"
 
 
 async def test_eager_partitioning() -> None:

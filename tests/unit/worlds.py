@@ -63,6 +63,8 @@ class FakeBuffer:
 class FakeProducer:
     """Records what it is given, and acknowledges it at once."""
 
+    started = True
+
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.buffer = FakeBuffer()

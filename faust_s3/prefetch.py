@@ -171,11 +171,11 @@ class PrefetchQueue(ThrowableQueue[Any]):
         while True:
             if self._errors:
                 raise self._errors.popleft()
+            if not self.empty():
+                return self.get_nowait()
             head = self._head()
             if isinstance(head, _Slot) and head.error is not None and not head.disposing:
                 await self._dispose_of(head, head.error)
-            elif not self.empty():
-                return self.get_nowait()
             else:
                 self.maybe_endorse_pressure_drop()
                 await self._wait()

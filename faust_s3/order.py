@@ -30,21 +30,25 @@ class Place:
     @property
     def waits(self) -> bool:
         """Whether somebody is before."""
-        return self._before is not None and not self._before._is_left
+        return self._ahead() is not None
 
     async def reached(self) -> None:
         """Wait until everybody before has left."""
-        if self._before is not None and not self._before._is_left:
+        if (ahead := self._ahead()) is not None:
             turn: asyncio.Future[None] = self._loop.create_future()
-            self._before._behind += (turn,)
+            ahead._behind += (turn,)
             await turn
 
     def leave(self) -> None:
         """Let the next one go on, but not past those who are still before this one."""
-        if self._before is None or self._before._is_left:
-            self._open()
+        if (ahead := self._ahead()) is not None:
+            ahead._behind += (self,)
         else:
-            self._before._behind += (self,)
+            self._open()
+
+    def _ahead(self) -> Place | None:
+        before = self._before
+        return None if before is None or before._is_left else before
 
     def _open(self) -> None:
         places = [self]

@@ -268,7 +268,7 @@ class Pipeline:
         Two calls for one object at a time make one request.
 
         Args:
-            content: It.
+            content: What :meth:`read` returned.
             patience: How long to wait for a store that is away.
             keep: Whether others may want it soon.
 

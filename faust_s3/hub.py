@@ -91,6 +91,7 @@ class Hub:
         steady: What rebalances are mended by, if they are.
         declared: Topics for dead letters that are there.
         readers: The topics as streams have them whose payloads come from stores.
+        producer: What Faust had started when it was asked for it last.
     """
 
     def __init__(self, app: faust.App) -> None:
@@ -113,6 +114,7 @@ class Hub:
         self.steady: SteadyRebalances | None = None
         self._checked: set[str] = set()  # topics, whether they are in transactions
         self._producer_checked = False
+        self.producer: Any = None
         self._lines: defaultdict[str, Line] = defaultdict(Line)
         self._background: set[asyncio.Task[Any]] = set()
         self._backlog = 0

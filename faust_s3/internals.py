@@ -197,16 +197,14 @@ async def wait_for_metadata(app: AppT, topic: str) -> None:
     await producer._ensure_producer().partitions_for(topic)
 
 
-def started_producer(app: App) -> Any | None:
-    """Return what takes messages, or None if it has yet to be started.
+def producer_of(app: Any) -> Any:
+    """Return what takes messages, whether it has been started or not.
 
     Mirrors ``faust/app/base.py::App.maybe_start_producer`` of 0.15.3, which gives way to others
     three times for each message (mode's ``stampede``). In a line of senders each of them would
     wait that long for the one before, and the producer make a batch of each message.
     """
-    if app.in_transaction:
-        return app.consumer.transactions
-    return app.producer if app.producer.started else None
+    return app.consumer.transactions if app.in_transaction else app.producer
 
 
 def has_transactions(consumer: Any, topic: str) -> bool:
@@ -244,7 +242,7 @@ RELIED_ON: Final[Mapping[str, str]] = {
     ),
     "faust.app.base:App.consumer": "it is made when first asked for",
     "faust.app.base:App.maybe_start_producer": (
-        "it returns the transactions, or the producer once it has started"
+        "it returns the transactions, or the producer once it has started, for all who wait"
     ),
     "faust.channels:Channel._send_now": (
         "a message that is sent goes through as_future_message and publish_message"

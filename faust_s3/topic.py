@@ -32,7 +32,7 @@ from faust_s3.codec import (
 )
 from faust_s3.exceptions import ConfigError, S3Error
 from faust_s3.hub import Hub, OptIn, Policy
-from faust_s3.internals import flush_after, started_producer
+from faust_s3.internals import flush_after, producer_of
 from faust_s3.outgoing import Outgoing
 from faust_s3.payload import Payload
 from faust_s3.pipeline import Pipeline
@@ -235,8 +235,11 @@ class OffloadingTopic(_Base):
         return await self.sender.publish(fut, wait)
 
     async def _get_producer(self) -> ProducerT:
-        started = started_producer(cast(Any, self.app)) if self.opt_in else None
-        return await super()._get_producer() if started is None else started
+        producer = producer_of(self.app)
+        # One that says it has started may be at it: it has once Faust's own way led to it.
+        if not self.opt_in or producer is not self.hub.producer or not producer.started:
+            producer = self.hub.producer = await super()._get_producer()
+        return cast("ProducerT", producer)
 
     # -- receiving
 

@@ -99,9 +99,10 @@ class World:
 async def test_turns_of_small_records() -> None:
     """The producer gets what is sent at once in one turn, and can make a batch of it."""
     world = World()
+    await world.sent(SMALL)  # finds the producer
     sends = [asyncio.ensure_future(world.topic.send(value=SMALL)) for _ in range(100)]
     await asyncio.sleep(0)
-    assert len(producer_of(world.app).sent) == 100
+    assert len(producer_of(world.app).sent) == 101
     await asyncio.gather(*sends)
 
 

@@ -38,7 +38,7 @@ from worlds import (
 
 from faust_s3 import AccessDenied, PayloadTooLarge, StoreUnavailable, commits, hub
 from faust_s3.claim import MAGIC, Envelope, Inline, is_envelope
-from faust_s3.internals import started_producer
+from faust_s3.internals import producer_of as producer_of_app
 from faust_s3.prefetch import Pending
 from faust_s3.stores import Location, Store
 
@@ -589,24 +589,32 @@ async def test_an_unseen_failure_is_logged(caplog: pytest.LogCaptureFixture) -> 
     assert "was not sent: no (topic='photos')" in caplog.text
 
 
-async def test_the_first_message_starts_the_producer() -> None:
-    """As with Faust: who sends before the app has started waits for its producer."""
-    world = World()
+async def test_messages_wait_for_a_producer_that_starts() -> None:
+    """As with Faust: who sends before the app has started waits until its producer is ready."""
+    world, ready = World(), asyncio.Event()
     producer = world.producer
     producer.started = False
+    other = world.s3.offload(world.app.topic("others", value_serializer="raw"))
 
     async def start() -> None:
-        producer.started = True
+        producer.started = True  # mode says so before it begins
+        await ready.wait()
 
     producer.maybe_start = start  # type: ignore[method-assign]
-    await world.photos.send(value=SMALL)
-    assert (producer.started, world.sent.value) == (True, SMALL)
+    sends = []
+    for topic in (world.photos, other):
+        sends.append(asyncio.ensure_future(topic.send(value=SMALL)))
+        await settle()
+    assert (producer.started, producer.sent) == (True, [])
+    ready.set()
+    await asyncio.gather(*sends)
+    assert {sent.topic for sent in producer.sent} == {"photos", "others"}
 
 
 async def test_messages_of_transactions() -> None:
     """With exactly-once the consumer's transactions take them."""
     app: Any = SimpleNamespace(in_transaction=True, consumer=SimpleNamespace(transactions="them"))
-    assert started_producer(app) == "them"
+    assert producer_of_app(app) == "them"
 
 
 async def test_eager_partitioning() -> None:

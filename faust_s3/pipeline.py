@@ -343,15 +343,13 @@ class Pipeline:
         self, call: Callable[[], Awaitable[T]], patience: Patience, kind: Hashable
     ) -> T:
         here, mine = self._here(), object()
-
-        async def attempt() -> T:
-            async with here.slots.take(kind):
-                return await call()
-
         here.requests.add(mine)
         try:
             return await retrying(
-                attempt, backoff=self._backoff, patience=patience, outage=self._outage
+                lambda: here.slots.run(kind, call),
+                backoff=self._backoff,
+                patience=patience,
+                outage=self._outage,
             )
         finally:
             here.requests.discard(mine)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final, Generic, TypeVar
 
 from faust_s3.retry import Patience
@@ -20,36 +19,35 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Flight(Generic[T]):
-    task: asyncio.Task[T]
-    passengers: int = 0
-
-
 class SingleFlight(Generic[K, T]):
     """Lets callers who want the same thing at the same time share one coroutine.
 
-    It runs as long as one of them waits: a caller that is cancelled leaves the others in
-    peace, the last one to leave ends it.
+    The first one runs it, the others wait for what comes of it. If the first one is cancelled,
+    one of the others begins again.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[K, _Flight[T]] = {}
+        self._flights: dict[K, asyncio.Future[T]] = {}
 
-    async def join(self, key: K, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def join(self, key: K, start: Callable[[], Awaitable[T]]) -> T:
         """Await what ``start()`` returns, or what it returned for an earlier caller."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(start()))
-        flight.passengers += 1
+        while (flight := self._flights.get(key)) is not None:
+            await asyncio.wait({flight})
+            if not flight.cancelled():
+                return flight.result()
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
-            return await asyncio.shield(flight.task)
+            result = await start()
+        except Exception as exc:
+            flight.set_exception(exc)
+            flight.exception()  # seen, even if nobody else wants it
+            raise
+        else:
+            flight.set_result(result)
+            return result
         finally:
-            flight.passengers -= 1
-            if flight.task.done() or not flight.passengers:
-                flight.task.cancel()
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
+            del self._flights[key]
+            flight.cancel()
 
 
 class ByteCache(Generic[K]):

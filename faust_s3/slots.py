@@ -6,13 +6,14 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Final, TypeVar
 
 from faust_s3.exceptions import StoreUnavailable
 
 __all__ = ["Level", "Slots"]
+
+T = TypeVar("T")
 
 #: Answers of one kind that make a mean.
 _FEW: Final = 16
@@ -158,23 +159,24 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = 0
 
-    @asynccontextmanager
-    async def take(self, kind: Hashable) -> AsyncIterator[None]:
-        """Wait for a slot, keep it for one request, and see how the request does.
+    async def run(self, kind: Hashable, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a slot, make one request in it, and see how the request does.
 
         Args:
             kind: As for :meth:`Level.answered`.
+            call: Makes the request.
         """
         await self._enter()
         began = self._clock()
         try:
-            yield
+            result = await call()
         except StoreUnavailable:
             self._level.refused(in_flight=self._taken, now=self._clock())
             raise
         else:
             now = self._clock()
             self._level.answered(kind, now - began, in_flight=self._taken, now=now)
+            return result
         finally:
             self._taken -= 1
             self._let_in()

@@ -9,7 +9,14 @@ from typing import Literal
 from faust_s3.exceptions import S3Error, StoreUnavailable
 from faust_s3.stores import Location, MemoryStore, ObjectInfo, Store, Upload
 
-__all__ = ["BarrierStore", "CountingStore", "FailingStore", "SlowStore", "WrapperStore"]
+__all__ = [
+    "BarrierStore",
+    "CountingStore",
+    "DistantStore",
+    "FailingStore",
+    "SlowStore",
+    "WrapperStore",
+]
 
 Method = Literal[
     "put", "get", "head", "delete", "get_range", "open_upload", "part", "finish", "abort"
@@ -125,6 +132,15 @@ class CountingStore(WrapperStore):
     def count(self, method: Method) -> int:
         """Return how many requests of a kind there were."""
         return sum(1 for made, _ in self.requests if made == method)
+
+
+class DistantStore(CountingStore):
+    """Takes some turns of the event loop for each request, as a real one does."""
+
+    async def enter(self, method: Method, location: Location) -> None:
+        await super().enter(method, location)
+        for _ in range(10):
+            await asyncio.sleep(0)
 
 
 class FailingStore(CountingStore):

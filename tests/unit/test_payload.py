@@ -18,7 +18,7 @@ from faust.exceptions import ValueDecodeError
 from faust.serializers import codecs
 from faust.transport.conductor import ConductorCompiler, ConductorHandler
 from faust.types import TP
-from stores import BarrierStore, CountingStore, FailingStore
+from stores import BarrierStore, CountingStore, DistantStore, FailingStore
 from worlds import (
     THRESHOLD,
     GatedStore,
@@ -730,7 +730,7 @@ async def test_a_stream_may_be_left(parts: int) -> None:
 
 async def test_records_with_one_object_have_errors_of_their_own() -> None:
     """Loads of one object share a request, and each tells of its own record."""
-    world = World()
+    world = World(DistantStore())
     claim = Claim("bucket", "prefix/missing", 101, 101, bytes(32)).dumps()
     handles = [await world.handle(claim, offset=offset) for offset in range(3)]
     errors = await asyncio.gather(*(one.load() for one in handles), return_exceptions=True)

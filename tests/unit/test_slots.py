@@ -234,13 +234,15 @@ class Line:
         self.gates: dict[int, asyncio.Future[None]] = {}
 
     async def call(self, number: int) -> None:
-        async with self.slots.take("kind"):
-            self.inside.append(number)
-            self.gates[number] = asyncio.get_running_loop().create_future()
-            try:
-                await self.gates[number]
-            finally:
-                self.inside.remove(number)
+        await self.slots.run("kind", lambda: self.request(number))
+
+    async def request(self, number: int) -> None:
+        self.inside.append(number)
+        self.gates[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self.gates[number]
+        finally:
+            self.inside.remove(number)
 
     async def start(self, callers: int) -> list[asyncio.Task[None]]:
         tasks = [asyncio.create_task(self.call(number)) for number in range(callers)]

@@ -15,7 +15,7 @@ from faust.exceptions import KeyDecodeError, ValueDecodeError
 from faust.transport.conductor import ConductorCompiler, ConductorHandler
 from faust.types import TP, Message
 from mode.utils.queues import ThrowableQueue
-from stores import BarrierStore, CountingStore, FailingStore
+from stores import BarrierStore, CountingStore, DistantStore, FailingStore
 from worlds import (
     THRESHOLD,
     FakeConsumer,
@@ -319,7 +319,7 @@ async def test_claims_of_another_s3_of_the_app() -> None:
 @pytest.mark.parametrize("keys", [False, True], ids=["value", "key-and-value"])
 async def test_two_agents_make_one_request(compiled: bool, keys: bool) -> None:
     """Two channels on one topic share the download, with either conductor."""
-    world = World(BarrierStore(1), compiled=compiled, cache_bytes=0)
+    world = World(DistantStore(), compiled=compiled, cache_bytes=0)
     topic = world.s3.offload(world.app.topic("photos"), keys=keys)
     readers = [world.reader(topic), world.reader(topic)]
     value, key = json.dumps(text(1)).encode(), b"k" * (THRESHOLD + 1)

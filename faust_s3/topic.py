@@ -249,7 +249,8 @@ class OffloadingTopic(_Base):
         if self._queue is None and (self.opt_in or self.hub.holds_streams):
             policy = self.policy
             maxsize = self.maxsize
-            self.hub.readers.add(self)
+            if self.is_iterator:  # and not one of those that Faust derives streams' topics from
+                self.hub.readers.add(self)
             self._queue = PrefetchQueue(
                 maxsize=self.app.conf.stream_buffer_maxsize if maxsize is None else maxsize,
                 flow_control=self.app.flow_control,

@@ -64,10 +64,12 @@ class World:
         self.s3 = make_s3(self.app, self.store, **settings)
         connect(self.app)
         self.topic: Any = self.app.topic("photos", value_serializer="raw|s3")
+        self.agents: list[Any] = []
 
     def readers(self, count: int) -> list[Any]:
-        """Return the topic as the streams of so many agents have it."""
-        return [self.topic.clone(is_iterator=True) for _ in range(count)]
+        """Return the topic as the streams of so many agents have it, by way of their own."""
+        self.agents = [self.topic.clone(is_iterator=False) for _ in range(count)]
+        return [topic.clone(is_iterator=True) for topic in self.agents]
 
     async def sent(self, payload: bytes) -> bytes:
         """Send a payload, and return what is on the topic for it."""

@@ -39,6 +39,17 @@ class Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
 
+    def start_object(self, size: int) -> None:
+        """Send the head of an object, or of the part of it that is asked for."""
+        asked = self.headers.get("Range")
+        if asked is None:
+            self.start(200, size, ETag='"etag"')
+            return
+        first, last = map(int, asked.removeprefix("bytes=").split("-"))
+        last = min(last, size - 1)
+        part = f"bytes {first}-{last}/{size}"
+        self.start(206, last - first + 1, ETag='"etag"', Content_Range=part)
+
     def log_message(self, *args: Any) -> None:
         pass
 
@@ -82,14 +93,14 @@ def done(connection: Connection) -> None:
 
 def cut(connection: Connection) -> None:
     """Promise 1000 bytes, send 10 and hang up."""
-    connection.start(200, 1000, ETag='"etag"')
+    connection.start_object(1000)
     connection.wfile.write(b"x" * 10)
     connection.close_connection = True
 
 
 def trickle(connection: Connection) -> None:
     """Send a byte of the body every 50 ms."""
-    connection.start(200, 100_000, ETag='"etag"')
+    connection.start_object(100_000)
     while not connection.server.stopping.wait(0.05):
         connection.wfile.write(b"x")
 

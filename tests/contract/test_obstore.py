@@ -139,10 +139,12 @@ def test_endpoints(
 
 
 async def test_server_without_ranges(faulty_obstore: MakeStore) -> None:
-    """The whole object is not taken for a part of it."""
+    """The whole object is not taken for a part of it, and even small ones are asked for so."""
     store = faulty_obstore(without_ranges, **PARTS)
     with pytest.raises((RequestRefused, StoreUnavailable)):
         await store.get(PLACE, max_size=10 * MIB)
+    with pytest.raises(StoreUnavailable, match="non-partial"):
+        await store.get(PLACE, max_size=MIB)
     with pytest.raises((RequestRefused, StoreUnavailable)):
         await store.get_range(PLACE, 5, 10)
 

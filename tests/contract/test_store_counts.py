@@ -22,9 +22,11 @@ MakeStore = Callable[..., Store]
 
 def answer(connection: Connection) -> None:
     """Take everything, and have one object."""
-    body = SMALL if connection.command == "GET" else b""
-    connection.start(200, len(body), ETag='"etag"')
-    connection.wfile.write(body)
+    if connection.command == "GET":
+        connection.start_object(len(SMALL))
+        connection.wfile.write(SMALL)
+    else:
+        connection.start(200, 0, ETag='"etag"')
 
 
 @pytest.mark.may_block  # to make the session

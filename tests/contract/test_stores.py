@@ -114,7 +114,7 @@ async def test_max_size(store: Store, place: str, size: int) -> None:
     assert len(await store.get(location, max_size=size)) == size
     with pytest.raises(PayloadTooLarge) as raised:
         await store.get(location, max_size=size - 1)
-    assert raised.value.size == size
+    assert raised.value.size in (size, None)  # not every store has to know
     assert (raised.value.bucket, raised.value.key) == location
 
 

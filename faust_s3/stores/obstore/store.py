@@ -7,7 +7,6 @@ through :func:`translate`.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -19,6 +18,7 @@ from faust_s3.exceptions import (
     ObjectMissing,
     PayloadTooLarge,
     RequestRefused,
+    S3Error,
     StoreUnavailable,
 )
 from faust_s3.offloop import off_loop
@@ -38,7 +38,7 @@ PARTS_AT_ONCE: Final = 4  # of one object, as with boto3
 
 
 class _Deadline:
-    """The end of a request, which may need several answers.
+    """The end of a request, which may need several answers, one after the other.
 
     Args:
         seconds: From now.
@@ -46,21 +46,42 @@ class _Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._pass)
+        self._passed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> _Deadline:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        self._passed = True
+        self._wake()
+
+    def _wake(self, asked: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait_for(self, awaited: Awaitable[T]) -> T:
         """Return what is awaited, or raise ``asyncio.TimeoutError``.
 
-        ``asyncio.wait_for`` would make a task of each before Python 3.12, and what obstore
-        returns are futures.
+        What obstore returns are futures. ``asyncio.wait_for`` would make a task of each before
+        Python 3.12, and ``asyncio.wait`` takes longer than all that is done here.
         """
         asked = asyncio.ensure_future(awaited)
+        self._waiter = self._loop.create_future()
+        asked.add_done_callback(self._wake)
         try:
-            await asyncio.wait({asked}, timeout=max(self._end - time.monotonic(), 0.0))
+            if not self._passed:
+                await self._waiter
             if not asked.done():
                 raise asyncio.TimeoutError
             return asked.result()
         finally:
+            asked.remove_done_callback(self._wake)
             if not asked.cancel() and not asked.cancelled():
                 asked.exception()  # seen, even if we were cancelled as it came
 
@@ -162,28 +183,17 @@ class ObstoreStore(Store):
         decode: Callable[[bytes], T],
         decoded_size: int = 0,
     ) -> T:
-        deadline = _Deadline(self._limit)
-        answer = await self._ask(
-            location, lambda client: obstore.get_async(client, location.key), deadline
+        if max_size > self._multipart_threshold:
+            whole = await self._get_large(location, max_size)
+            return await off_loop(max(len(whole), decoded_size), lambda: decode(whole))
+        # An answer and its body would be two steps, each of which disturbs the event loop.
+        got = await self._ask_for_bytes(
+            location,
+            lambda client: obstore.get_range_async(client, location.key, start=0, end=max_size + 1),
         )
-        size, etag = answer.meta["size"], answer.meta["e_tag"]
-        if etag is None and self._parts is not None:
-            raise sentence(ForeignAnswer, "an answer without ETag", location)
-        if size > max_size:
-            raise PayloadTooLarge(
-                f"the object has more than {max_size} bytes",
-                bucket=location.bucket,
-                key=location.key,
-                size=size,
-            )
-        if size > self._multipart_threshold:
-            whole = await self._get_parts(location, size, etag)
-            return await off_loop(max(size, decoded_size), lambda: decode(whole))
-        got = b""
-        if size:
-            got = await self._ask(location, lambda _: answer.buffer_async(), deadline)
-        self._check_length(location, len(got), size)
-        return await off_loop(max(size, decoded_size), lambda: decode(bytes(got)))
+        if len(got) > max_size:
+            raise _too_large(location, max_size)
+        return await off_loop(max(len(got), decoded_size), lambda: decode(bytes(got)))
 
     async def get_range(self, location: Location, start: int, stop: int) -> bytes:
         got = await self._range(location, start, stop)
@@ -248,7 +258,9 @@ class ObstoreStore(Store):
         deadline: _Deadline | None = None,
     ) -> T:
         """Make a request, and wait no longer than it may take."""
-        deadline = deadline or _Deadline(self._limit)
+        if deadline is None:
+            with _Deadline(self._limit) as deadline:
+                return await self._ask(location, call, deadline)
         try:
             client = self._clients.get(location.bucket)
             if client is None:
@@ -270,12 +282,7 @@ class ObstoreStore(Store):
             options: dict[str, Any] = {"range": (start, stop)}
             if etag is not None:
                 options["if_match"] = etag
-            try:
-                answer = await obstore.get_async(client, location.key, options=options)
-            except FOREIGN as exc:
-                if ends_before(exc):
-                    return b""
-                raise
+            answer = await obstore.get_async(client, location.key, options=options)
             begin, end = answer.range
             if begin != start or end > stop:
                 raise RequestRefused(
@@ -285,7 +292,35 @@ class ObstoreStore(Store):
             self._check_length(location, len(got), end - begin)
             return got
 
-        return await self._ask(location, read)
+        return await self._ask_for_bytes(location, read)
+
+    async def _ask_for_bytes(
+        self, location: Location, call: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        """Ask for a range: there are no bytes in it if the object ends before it begins."""
+        try:
+            return await self._ask(location, call)
+        except S3Error as exc:
+            if isinstance(exc.__cause__, FOREIGN) and ends_before(exc.__cause__):
+                return b""
+            raise
+
+    async def _get_large(self, location: Location, max_size: int) -> bytes:
+        """Return an object that may have to come in parts."""
+        with _Deadline(self._limit) as deadline:
+            answer = await self._ask(
+                location, lambda client: obstore.get_async(client, location.key), deadline
+            )
+            size, etag = answer.meta["size"], answer.meta["e_tag"]
+            if etag is None and self._parts is not None:
+                raise sentence(ForeignAnswer, "an answer without ETag", location)
+            if size > max_size:
+                raise _too_large(location, max_size, size)
+            if size <= self._multipart_threshold:
+                got = await self._ask(location, lambda _: answer.buffer_async(), deadline)
+                self._check_length(location, len(got), size)
+                return await off_loop(size, lambda: bytes(got))
+        return await self._get_parts(location, size, etag)
 
     async def _get_parts(self, location: Location, size: int, etag: str | None) -> bytes:
         starts = iter(range(0, size, self._part_size))
@@ -314,18 +349,19 @@ class ObstoreStore(Store):
         # obstore takes no digest. It signs one that it computes, and the server verifies that.
         large = size > self._multipart_threshold
         rounds = -(-size // (PARTS_AT_ONCE * self._part_size)) if large else 1
-        await self._ask(
-            location,
-            lambda client: obstore.put_async(
-                client,
-                location.key,
-                data,
-                use_multipart=large,
-                chunk_size=self._part_size,
-                max_concurrency=PARTS_AT_ONCE,
-            ),
-            _Deadline(self._limit * rounds),
-        )
+        with _Deadline(self._limit * rounds) as deadline:
+            await self._ask(
+                location,
+                lambda client: obstore.put_async(
+                    client,
+                    location.key,
+                    data,
+                    use_multipart=large,
+                    chunk_size=self._part_size,
+                    max_concurrency=PARTS_AT_ONCE,
+                ),
+                deadline,
+            )
 
     async def _check_bucket(self, location: Location) -> None:
         """Raise BucketMissing, if that is why an answer to HEAD, which says little, was 404."""
@@ -340,6 +376,15 @@ class ObstoreStore(Store):
                 key=location.key,
                 size=said,
             )
+
+
+def _too_large(location: Location, max_size: int, size: int | None = None) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the object has more than {max_size} bytes",
+        bucket=location.bucket,
+        key=location.key,
+        size=size,
+    )
 
 
 def _path(found: Any) -> str:
